@@ -1,0 +1,1 @@
+"""Consulta's shared package: one folder per domain over a small core."""

@@ -1,0 +1,1 @@
+"""Precomputed figures: what an item contributes, applied exactly once."""

@@ -1,0 +1,29 @@
+"""Cached AWS clients, made where they are first used and never on import."""
+
+from functools import cache
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+# Lambda's own time is short: a client that waits 60 s (botocore's default) outlives its caller.
+CONNECT_TIMEOUT_S = 1
+READ_TIMEOUT_S = 2
+
+
+@cache
+def client(service: str, read_timeout: float = READ_TIMEOUT_S) -> Any:
+    """The botocore client of ``service``; one per service and timeout in this environment."""
+    return boto3.client(
+        service,  # type: ignore[call-overload]  # boto3-stubs lists literals only
+        config=Config(
+            connect_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=read_timeout,
+            retries={"mode": "standard", "max_attempts": 4},
+        ),
+    )
+
+
+def reset() -> None:
+    """Forget every client: for tests, and after a SnapStart restore."""
+    client.cache_clear()

@@ -1,0 +1,213 @@
+"""HTTP for every API function: the resolver, permissions, problem+json, ETags.
+
+Order of checks, each before the next is looked at: 401, 403, then the shape of the request (400,
+422), then the use case's own answers.
+"""
+
+import json
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Annotated, Any, TypeVar
+
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+from aws_lambda_powertools.event_handler.openapi.exceptions import (
+    RequestUnsupportedContentType,
+    RequestValidationError,
+)
+from aws_lambda_powertools.event_handler.openapi.params import Header, Query
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+from consulta.core import errors
+from consulta.core.identity import PRACTICE_HEADER, Principal, principal_of
+from consulta.core.ids import ID_PATTERN
+from consulta.core.observe import failure, observed
+from consulta.core.permissions import all_permissions
+
+PUBLIC = "public"
+MAX_PAGE = 50
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class ApiModel(BaseModel):
+    """Base of every body that comes in or goes out: unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, from_attributes=True)
+
+
+Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="At most this many items")]
+Cursor = Annotated[str | None, Query(max_length=2048, description="From the page before")]
+IfMatch = Annotated[
+    str | None, Header(alias="If-Match", max_length=40, description="The ETag that was read")
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        description="The same key with the same body gives the same result again",
+    ),
+]
+
+
+def needs(permission: str) -> Callable[[F], F]:
+    """Declare the permission that a handler's caller must have; ``PUBLIC`` for none."""
+    if permission != PUBLIC and permission not in all_permissions():
+        raise ValueError(f"no role has the permission {permission}")
+
+    def mark(function: F) -> F:
+        function.permission = permission  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+class Api(APIGatewayHttpResolver):
+    """The resolver of one API function. A route without ``needs`` is never called."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(enable_validation=True)
+        self.name = name
+        self.exception_handler(errors.Problem)(self._problem)
+        self.exception_handler(RequestValidationError)(self._invalid)
+        self.exception_handler(RequestUnsupportedContentType)(self._invalid)
+        self.exception_handler(Exception)(self._failed)
+        self.not_found(self._no_route)
+
+    @property
+    def caller(self) -> Principal:
+        """Who is calling. Only routes that need a permission have a caller."""
+        found: Principal = self.context["caller"]
+        return found
+
+    @property
+    def request_id(self) -> str:
+        """The gateway's id of this request; errors carry it."""
+        return str(self.current_event.request_context.request_id)
+
+    def _call_route(self, route: Any, route_arguments: dict[str, str]) -> Any:
+        # Powertools validates the request ahead of any middleware. Who calls is settled first here,
+        # so that a stranger learns nothing of a route's shape.
+        try:
+            permission = getattr(route.func, "permission", None)
+            if permission != PUBLIC and "unmatched" not in self.context:
+                caller = self._identify()
+                caller.require(str(permission))
+                self.context["caller"] = caller
+        except errors.Problem as problem:
+            return self._call_exception_handler(problem, route)
+        return super()._call_route(route, route_arguments)
+
+    def _handle_not_found(self, method: str, path: str) -> Any:
+        # Signed in or not, an unknown path is a 404: it is no secret which routes exist.
+        self.context["unmatched"] = self._verbs(path)
+        return super()._handle_not_found(method, path)
+
+    def _verbs(self, path: str) -> list[str]:
+        found = []
+        for route in [*self._static_routes, *self._dynamic_routes]:
+            if route.rule.match(path):
+                found.extend([route.method] if isinstance(route.method, str) else route.method)
+        return sorted(found)
+
+    def _identify(self) -> Principal:
+        authorizer = self.current_event.request_context.authorizer
+        context = (authorizer.get_lambda if authorizer else None) or {}
+        return principal_of(
+            context, self.current_event.headers.get(PRACTICE_HEADER), self.request_id
+        )
+
+    # what went wrong, as problem+json
+
+    def _answer(self, problem: errors.Problem) -> Response[str]:
+        body = {
+            "type": f"urn:consulta:problem:{problem.type}",
+            "title": problem.title,
+            "status": problem.status,
+            "detail": problem.detail,
+            "errors": [
+                {"path": e.path, "message": e.message, "code": e.code} for e in problem.errors
+            ],
+            "request_id": self.request_id,
+            **problem.extra,
+        }
+        headers: dict[str, Any] = {"Cache-Control": "no-store"}
+        if problem.status == HTTPStatus.UNAUTHORIZED:
+            headers["WWW-Authenticate"] = 'Bearer realm="consulta"'
+        if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            headers["Retry-After"] = "1"
+        if "allow" in problem.extra:
+            headers["Allow"] = str(problem.extra["allow"])
+        return Response(
+            status_code=problem.status,
+            content_type="application/problem+json",
+            body=json.dumps(body),
+            headers=headers,
+        )
+
+    def _problem(self, problem: errors.Problem) -> Response[str]:
+        return self._answer(problem)
+
+    def _invalid(self, error: RequestValidationError) -> Response[str]:
+        found = tuple(
+            errors.FieldError(
+                ".".join(str(part) for part in entry["loc"]), entry["msg"], entry["type"]
+            )
+            for entry in error.errors()
+        )
+        if any(entry.code == "unsupported_content_type" for entry in found):
+            return self._answer(errors.BadRequest("Send application/json", errors=found))
+        if any(entry.code == "json_invalid" for entry in found):
+            return self._answer(errors.BadRequest("The body is not JSON", errors=found))
+        return self._answer(errors.Invalid(errors=found))
+
+    def _no_route(self, _error: NotFoundError) -> Response[str]:
+        allowed = self.context.get("unmatched")
+        if allowed:
+            return self._answer(errors.MethodNotAllowed(extra={"allow": ", ".join(allowed)}))
+        return self._answer(errors.NotFound("There is no such path"))
+
+    def _failed(self, error: Exception) -> Response[str]:
+        failure("the request failed", error, request=self.request_id)
+        return self._answer(errors.Problem("It was our fault and has been recorded"))
+
+    # what went well
+
+    def created(self, body: ApiModel, location: str) -> Response[Any]:
+        """201 with the new resource and where it is."""
+        return self.ok(body, status=HTTPStatus.CREATED, headers={"Location": location})
+
+    def ok(
+        self,
+        body: ApiModel,
+        *,
+        status: HTTPStatus = HTTPStatus.OK,
+        headers: dict[str, str] | None = None,
+        max_age: int = 0,
+    ) -> Response[Any]:
+        """An answer with its ETag, where the body has a version, and its cache lifetime."""
+        version = getattr(body, "version", None)
+        all_headers: dict[str, str | list[str]] = {
+            "Cache-Control": f"private, max-age={max_age}" if max_age else "no-store",
+            **(headers or {}),
+        }
+        if version is not None:
+            all_headers["ETag"] = f'"{version}"'
+        return Response(status, content_type="application/json", body=body, headers=all_headers)
+
+    def no_content(self) -> Response[Any]:
+        """204."""
+        return Response(HTTPStatus.NO_CONTENT)
+
+    @property
+    def handler(self) -> Callable[[Any, Any], Any]:
+        """The function's Lambda handler."""
+        return observed(self.resolve)
+
+
+def check_version(if_match: str | None, version: float) -> None:
+    """Raises PreconditionFailed where ``If-Match`` names another version than the current one."""
+    if if_match is not None and if_match not in ("*", f'"{int(version)}"'):
+        raise errors.PreconditionFailed

@@ -1,0 +1,169 @@
+"""Every key of every table, built here and nowhere else.
+
+A hash key begins with the practice, so no tenant can reach another's item: a :class:`Tenant` is
+made from the caller's principal (or from an item that was read by one) and is the only way to a
+practice's keys. The exceptions hold no practice's data: a person's memberships (found before the
+practice is known) and the due rows (a minute's work list of ids).
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from consulta.core.time import to_text
+
+ITEM = "ITEM"
+DUE_SHARDS = 8
+CONTRIBUTION_SHARDS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Hash and range key of one item."""
+
+    pk: str
+    sk: str = ITEM
+
+
+def _part(value: str) -> str:
+    """One part of a key. A separator inside it would let a caller reach another key."""
+    if not value or "#" in value:
+        raise ValueError("a key's part is empty or holds a separator")
+    return value
+
+
+def _digest(value: str) -> str:
+    """Short and one-way: keys are seen in metrics and traces, people's addresses must not be."""
+    return hashlib.sha256(value.encode()).hexdigest()[:32]
+
+
+def shard(value: str, shards: int) -> int:
+    """A stable shard of ``value``, the same in every process."""
+    return int.from_bytes(hashlib.sha256(value.encode()).digest()[:4], "big") % shards
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """The keys of one practice."""
+
+    practice: str
+
+    def __post_init__(self) -> None:
+        _part(self.practice)
+
+    @property
+    def prefix(self) -> str:
+        """What every hash key of this practice begins with."""
+        return f"P#{self.practice}#"
+
+    # the core table
+
+    def item(self, entity: str, item_id: str) -> Key:
+        """The item itself; its sub-items share the hash key."""
+        return Key(f"{self.prefix}{entity}#{_part(item_id)}")
+
+    def sub(self, entity: str, item_id: str, kind: str, sub_id: str = "") -> Key:
+        """An item under another: ``kind`` alone, or several by ``sub_id``."""
+        return Key(self.item(entity, item_id).pk, f"{kind}#{_part(sub_id)}" if sub_id else kind)
+
+    def unique(self, what: str, value: str) -> Key:
+        """The lookup item that makes ``value`` unique in the practice (email, external id)."""
+        return Key(f"{self.prefix}UNIQUE#{what}#{_digest(value)}")
+
+    def idempotency(self, principal: str, key: str) -> Key:
+        """The row that remembers one Idempotency-Key of one caller."""
+        return Key(f"{self.prefix}IDEM#{_part(principal)}#{_digest(key)}")
+
+    def calendar(self, kind: str, owner: str, day: date) -> Key:
+        """The busy intervals of an expert, patient or room (``kind``) on one UTC day."""
+        return Key(f"{self.prefix}CALENDAR#{kind}#{_part(owner)}", day.isoformat())
+
+    def holds(self, patient: str) -> Key:
+        """A patient's open holds, which are limited."""
+        return Key(f"{self.prefix}HOLDS#{_part(patient)}")
+
+    # the core table's lists: one dimension, then time
+
+    def listing(self, entity: str) -> str:
+        """All of an entity, by the list's own order."""
+        return f"{self.prefix}{entity}"
+
+    def listing_by(self, entity: str, dimension: str, value: str) -> str:
+        """An entity's items of one month, expert or patient."""
+        return f"{self.prefix}{entity}#{dimension}#{_part(value)}"
+
+    # the aggregates table
+
+    def figures(self, subject: str, subject_id: str, period: str) -> Key:
+        """An aggregate of a PRACTICE, EXPERT, SERVICE or PATIENT.
+
+        ``period`` is ``TOTAL``, ``M#yyyy-mm`` or ``D#yyyy-mm-dd``.
+        """
+        return Key(f"{self.prefix}FIGURES#{subject}#{_part(subject_id)}", period)
+
+    def pair(self, name: str, left: str, right: str) -> Key:
+        """How many live items join two things, for distinct counts."""
+        return Key(f"{self.prefix}PAIR#{name}#{_part(left)}", _part(right))
+
+    def contribution(self, item_pk: str) -> Key:
+        """What one item has contributed to the figures."""
+        return Key(contribution_partition(self, shard(item_pk, CONTRIBUTION_SHARDS)), item_pk)
+
+
+def contribution_partition(tenant: Tenant, number: int) -> str:
+    """One of a practice's partitions of contribution rows."""
+    return f"{tenant.prefix}CONTRIBUTION#{number}"
+
+
+def tenant_of(pk: str) -> Tenant:
+    """The practice that a hash key belongs to. Raises ValueError where it belongs to none."""
+    kind, practice, _ = pk.split("#", 2)
+    if kind != "P":
+        raise ValueError("not a practice's key")
+    return Tenant(practice)
+
+
+def parse_item(pk: str) -> tuple[str, str]:
+    """Entity and id of an item's hash key."""
+    _, _, entity, item_id = pk.split("#", 3)
+    return entity, item_id
+
+
+def person(person_id: str) -> str:
+    """The partition of one person: profile and memberships."""
+    return f"PERSON#{_part(person_id)}"
+
+
+def membership(person_id: str, practice: str) -> Key:
+    """One membership of a person."""
+    return Key(person(person_id), f"MEMBER#{_part(practice)}")
+
+
+def due(at: datetime, item_pk: str, what: str) -> Key:
+    """The row that brings an item back at a time: one minute, one of eight shards."""
+    return Key(due_partition(at, shard(item_pk, DUE_SHARDS)), f"{item_pk}#{what}")
+
+
+def due_partition(at: datetime, number: int) -> str:
+    """What is due in the minute of ``at``, in shard ``number``."""
+    return f"DUE#{to_text(at)[:16]}#{number}"
+
+
+def inbox(provider: str, account: str, event_id: str) -> Key:
+    """A provider's event as it was received, before anybody knows whose it is."""
+    return Key(f"INBOX#{_part(provider)}#{_part(account)}#{_part(event_id)}")
+
+
+def provider_account(provider: str, account: str) -> Key:
+    """Which practice and payee a provider's account belongs to."""
+    return Key(f"ACCOUNT#{_part(provider)}#{_part(account)}")
+
+
+def watermark(name: str) -> Key:
+    """How far a sweep has come."""
+    return Key(f"WATERMARK#{_part(name)}")
+
+
+def all_practices() -> str:
+    """The list partition of every practice, for operators and walks."""
+    return "PRACTICES"

@@ -1,0 +1,1 @@
+"""What each role sees first, read from figures that are already there."""

@@ -1,0 +1,1 @@
+"""Payments, refunds, the ledger, connected accounts and what the providers tell us."""

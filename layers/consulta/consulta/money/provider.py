@@ -1,0 +1,115 @@
+"""One interface over both payment providers, and what they say in our own words.
+
+``stripe_provider`` and ``mercadopago_provider`` implement it. Amounts are integer minor units; the
+amount and the currency always come from our payment item, never from a caller.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from consulta.money.records import PayeeItem, PaymentItem, Provider, RefundState, State
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Something we ask of a provider, persisted before it is sent (rules §6)."""
+
+    id: str
+    attempt: int = 1
+
+    @property
+    def key(self) -> str:
+        """The idempotency key: at most 64 characters."""
+        return f"{self.id}:{self.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentDetails:
+    """What the payer's device gave us, as the provider's own front end made it.
+
+    Stripe takes the payment in the browser by ``client_secret``, so all of it may be empty there.
+    Mercado Pago needs ``token`` (cards), ``method`` (``visa``, ``pix``, …), ``installments`` and
+    ``payer_email``.
+    """
+
+    token: str = ""
+    method: str = ""
+    installments: int = 1
+    payer_email: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderRefund:
+    """A refund as the provider has it. ``commission`` is what it returned of ours, if it says."""
+
+    id: str
+    amount: int
+    state: RefundState
+    operation: str = ""
+    balance_transaction: str = ""
+    commission: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderPayment:
+    """A payment as the provider has it now, read with our own credentials.
+
+    ``practice`` and ``payment`` are the metadata that we gave it; ``account`` is the connected
+    account that receives. ``fee``, ``commission`` and ``balance_transaction`` are None until the
+    provider has settled (Stripe's asynchronous capture). ``balance_transaction`` is the posting key's
+    second half.
+    """
+
+    id: str
+    state: State
+    amount: int
+    currency: str
+    captured: int
+    account: str
+    practice: str
+    payment: str
+    method: str = ""
+    failure_code: str = ""
+    charge: str = ""
+    client_secret: str = ""
+    action_url: str = ""
+    requires_action: bool = False
+    paid_at: datetime | None = None
+    fee: int | None = None
+    commission: int | None = None
+    tax_withheld: int = 0
+    balance_transaction: str = ""
+    refunds: tuple[ProviderRefund, ...] = ()
+    raw: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+
+class PaymentProvider(Protocol):
+    """What both providers do for us.
+
+    Every method raises ProviderFailed where the provider refuses or does not answer (its outcome
+    is then unknown: the same operation may be sent again), and NotFound where it has no such object.
+    A declined card is no error: the payment comes back open, with its ``failure_code``.
+    """
+
+    name: Provider
+
+    def start(
+        self, operation: Operation, payment: PaymentItem, payee: PayeeItem, details: PaymentDetails
+    ) -> ProviderPayment:
+        """Make the provider's payment for ours."""
+        ...
+
+    def read(self, provider_id: str, payee: PayeeItem) -> ProviderPayment:
+        """The payment as it is now."""
+        ...
+
+    def cancel(self, operation: Operation, provider_id: str, payee: PayeeItem) -> ProviderPayment:
+        """Cancel it if it is not paid; what comes back says what it is now."""
+        ...
+
+    def refund(
+        self, operation: Operation, payment: PaymentItem, payee: PayeeItem, amount: int
+    ) -> ProviderRefund:
+        """Give ``amount`` back, with the proportional part of our commission."""
+        ...

@@ -1,0 +1,168 @@
+"""Stored items of money: payment, refund, posting, payee, and the inbox of provider events."""
+
+from enum import StrEnum
+from typing import Any
+
+from pynamodb.attributes import (
+    BooleanAttribute,
+    JSONAttribute,
+    ListAttribute,
+    NumberAttribute,
+    UnicodeAttribute,
+)
+
+from consulta.core.item import InstantAttribute, Item
+
+PAYMENT, REFUND, POSTING, PAYEE, INBOX = "PAYMENT", "REFUND", "POSTING", "PAYEE", "INBOX"
+
+
+class Provider(StrEnum):
+    """Who moves the money. ``manual`` is cash or a transfer that a member recorded."""
+
+    STRIPE = "stripe"
+    MERCADOPAGO = "mercadopago"
+    MANUAL = "manual"
+
+
+class State(StrEnum):
+    """What a payment stores (rules §1); refunded and disputed are derived from amounts."""
+
+    OPEN = "open"
+    PROCESSING = "processing"
+    AUTHORIZED = "authorized"
+    SUCCEEDED = "succeeded"
+    CANCELLED = "cancelled"
+
+
+class RefundState(StrEnum):
+    """A refund's state."""
+
+    REQUESTED = "requested"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class PaymentItem(Item):
+    """Money from a patient for one order. All amounts in minor units of ``currency``.
+
+    ``captured`` is what was really taken; ``refunded`` what went back, ``reserved`` what a refund
+    under way may still take, ``disputed`` what is contested. ``local_date`` is the practice's
+    calendar day on which it was paid. Lists: l1 by UTC month of creation, l2 expert, l3 patient.
+    """
+
+    appointment_id = UnicodeAttribute()
+    order_id = UnicodeAttribute()
+    patient_id = UnicodeAttribute()
+    expert_id = UnicodeAttribute()
+    service_id = UnicodeAttribute()
+    payee_id = UnicodeAttribute()
+    provider = UnicodeAttribute()
+    method = UnicodeAttribute(null=True)
+    state = UnicodeAttribute()
+    amount = NumberAttribute()
+    currency = UnicodeAttribute()
+    commission = NumberAttribute(default=0)
+    commission_returned = NumberAttribute(default=0)
+    fee = NumberAttribute(default=0)
+    tax_withheld = NumberAttribute(default=0)
+    captured = NumberAttribute(default=0)
+    refunded = NumberAttribute(default=0)
+    reserved = NumberAttribute(default=0)
+    disputed = NumberAttribute(default=0)
+    settled = BooleanAttribute(default=False)
+    provider_account = UnicodeAttribute(null=True)
+    provider_id = UnicodeAttribute(null=True)
+    charge_id = UnicodeAttribute(null=True)
+    failure_code = UnicodeAttribute(null=True)
+    paid_at = InstantAttribute(null=True)
+    zone = UnicodeAttribute()
+    local_date = UnicodeAttribute(null=True)
+    read_at = InstantAttribute(null=True)
+    l1pk = UnicodeAttribute()
+    l1sk = UnicodeAttribute()
+    l2pk = UnicodeAttribute()
+    l2sk = UnicodeAttribute()
+    l3pk = UnicodeAttribute()
+    l3sk = UnicodeAttribute()
+    walkpk = UnicodeAttribute()
+    walksk = UnicodeAttribute()
+
+
+class RefundItem(Item):
+    """Money back to a patient. ``local_date`` is the practice's day on which it succeeded."""
+
+    payment_id = UnicodeAttribute()
+    appointment_id = UnicodeAttribute()
+    patient_id = UnicodeAttribute()
+    expert_id = UnicodeAttribute()
+    service_id = UnicodeAttribute()
+    provider = UnicodeAttribute()
+    provider_id = UnicodeAttribute(null=True)
+    state = UnicodeAttribute()
+    amount = NumberAttribute()
+    commission = NumberAttribute(default=0)
+    currency = UnicodeAttribute()
+    reason = UnicodeAttribute()
+    zone = UnicodeAttribute()
+    local_date = UnicodeAttribute(null=True)
+    l1pk = UnicodeAttribute()
+    l1sk = UnicodeAttribute()
+    walkpk = UnicodeAttribute()
+    walksk = UnicodeAttribute()
+
+
+class PostingItem(Item):
+    """One balanced set of ledger entries, put once under its posting key.
+
+    ``entries``: [{"book", "account", "debit", "credit"}, …] in minor units of ``currency``.
+    """
+
+    event = UnicodeAttribute()
+    posting_key = UnicodeAttribute()
+    payment_id = UnicodeAttribute()
+    currency = UnicodeAttribute()
+    entries: ListAttribute[Any] = ListAttribute()
+    occurred_at = InstantAttribute()
+    l1pk = UnicodeAttribute()
+    l1sk = UnicodeAttribute()
+    walkpk = UnicodeAttribute()
+    walksk = UnicodeAttribute()
+
+
+class PayeeItem(Item):
+    """Who owns the connected accounts: the practice, or an expert who is paid directly.
+
+    ``controller`` is Stripe's, as it was when last read; ``requirements_due`` says that Stripe asks
+    for something. Mercado Pago's tokens are a sub-item, encrypted.
+    """
+
+    owner = UnicodeAttribute()
+    stripe_account = UnicodeAttribute(null=True)
+    controller = JSONAttribute(null=True)
+    details_submitted = BooleanAttribute(default=False)
+    charges_enabled = BooleanAttribute(default=False)
+    payouts_enabled = BooleanAttribute(default=False)
+    requirements_due = BooleanAttribute(default=False)
+    on_behalf_of = BooleanAttribute(default=False)
+    mercadopago_user = UnicodeAttribute(null=True)
+    read_at = InstantAttribute(null=True)
+    walkpk = UnicodeAttribute()
+    walksk = UnicodeAttribute()
+
+
+class InboxItem(Item):
+    """A provider's event: RECEIVED, then DONE or IGNORED with its effect, or FAILED with a code."""
+
+    provider = UnicodeAttribute()
+    event_id = UnicodeAttribute()
+    type = UnicodeAttribute()
+    account = UnicodeAttribute()
+    object_id = UnicodeAttribute(null=True)
+    live = BooleanAttribute()
+    api_version = UnicodeAttribute(null=True)
+    state = UnicodeAttribute()
+    tries = NumberAttribute(default=0)
+    error = UnicodeAttribute(null=True)
+    expires_at = NumberAttribute()
+    l1pk = UnicodeAttribute()
+    l1sk = UnicodeAttribute()

@@ -1,0 +1,1 @@
+"""Practices, members, experts, patients and signing in."""

@@ -1,0 +1,1 @@
+"""Reports over a period: figures, rendering, schedules and delivery."""

@@ -1,0 +1,411 @@
+"""A report as a PDF to read and to print: A4 portrait, one accent colour, page x of y."""
+
+import io
+import unicodedata
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from functools import cache
+from typing import Any
+from xml.sax.saxutils import escape
+
+from reportlab.graphics.charts.barcharts import VerticalBarChart
+from reportlab.graphics.shapes import Drawing, Line, Rect, String
+from reportlab.lib.colors import Color, HexColor, white
+from reportlab.lib.enums import TA_LEFT, TA_RIGHT
+from reportlab.lib.pagesizes import A4
+from reportlab.lib.styles import ParagraphStyle
+from reportlab.lib.units import mm
+from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.ttfonts import TTFont
+from reportlab.pdfgen.canvas import Canvas
+from reportlab.platypus import (
+    BaseDocTemplate,
+    CondPageBreak,
+    Flowable,
+    Frame,
+    PageTemplate,
+    Paragraph,
+    Spacer,
+    Table,
+    TableStyle,
+)
+
+from consulta.core.money import Money, format_money
+from consulta.core.time import in_zone
+from consulta.reports.document import Cell, Column, Document, Measure, Period, Section, Series
+
+_BLUE, _INK, _GREY = HexColor("#3B82F6"), HexColor("#111827"), HexColor("#6B7280")
+_RULE, _PALE = HexColor("#E5E7EB"), HexColor("#F9FAFB")
+_SERIES_COLOURS = (_BLUE, HexColor("#9CA3AF"), HexColor("#374151"), HexColor("#D1D5DB"))
+_MARGIN, _TOP, _BOTTOM = 20 * mm, 22 * mm, 26 * mm
+_WIDTH = A4[0] - 2 * _MARGIN
+_TEXT, _BOLD = "Vera", "VeraBd"
+_CARDS_PER_ROW = 4
+_MOST_AXIS_LABELS = 12
+_LONGEST_TEXT = 160  # characters of one cell: a row must fit on a page
+_NOTHING = "There was nothing in this period."
+
+
+def render_pdf(document: Document) -> bytes:
+    """One part per section: headline figures, a bar chart, and the table with its totals.
+
+    A section without anything shows its zero totals and says so, in place of the chart and of the
+    rows, all of which are zero. The font is Bitstream Vera, which comes with reportlab and covers
+    Western European languages, and of Central European letters only Čč Ćć Đđ Łł Šš Žž Şş Ğğ İı;
+    any other letter is shown without its mark (Ę as E), and what is no Latin letter as "?".
+    """
+    _register_fonts()
+    # Drawn twice, since the first page already says how many there are.
+    _, pages = _draw(document, pages=0)
+    return _draw(document, pages)[0]
+
+
+def _draw(document: Document, pages: int) -> tuple[bytes, int]:
+    target = io.BytesIO()
+    generated = document.generated_at.astimezone(UTC)
+
+    def canvas(*args: Any, **options: Any) -> Canvas:
+        made = Canvas(*args, **options)
+        made.setDateFormatter(lambda *_: f"D:{generated:%Y%m%d%H%M%S}+00'00'")
+        return made
+
+    # No author: the practice may bear a person's name. ``invariant`` fixes the file's id.
+    template = BaseDocTemplate(
+        target,
+        pagesize=A4,
+        title=_printable(document.title),
+        creator="Consulta",
+        lang="en",
+        invariant=1,
+    )
+    frame = Frame(_MARGIN, _BOTTOM, _WIDTH, A4[1] - _TOP - _BOTTOM, 0, 0, 0, 0, showBoundary=0)
+    furniture = _Furniture(document, pages)
+    template.addPageTemplates(PageTemplate("page", [frame], onPage=furniture.draw))
+    template.build(_story(document), canvasmaker=canvas)
+    return target.getvalue(), template.page
+
+
+class _Furniture:
+    """What stands on every page outside the text: running head, footer, page number."""
+
+    def __init__(self, document: Document, pages: int) -> None:
+        period = document.period
+        self._head = _clip(document.title, 80)
+        self._practice = _clip(document.practice_name, 60)
+        made = _moment(document.generated_at, period.zone)
+        self._period = f"{_days(period)} ({period.zone})  ·  Generated {made}"
+        self._pages = pages
+
+    def draw(self, canvas: Canvas, template: BaseDocTemplate) -> None:
+        right = A4[0] - _MARGIN
+        canvas.saveState()
+        canvas.setFillColor(_GREY)
+        canvas.setFont(_TEXT, 7)
+        if template.page > 1:
+            canvas.drawString(_MARGIN, A4[1] - 14 * mm, self._head)
+            canvas.drawRightString(right, A4[1] - 14 * mm, self._practice)
+        canvas.setStrokeColor(_RULE)
+        canvas.setLineWidth(0.5)
+        canvas.line(_MARGIN, 18 * mm, right, 18 * mm)
+        canvas.drawString(_MARGIN, 13.5 * mm, self._practice)
+        canvas.drawString(_MARGIN, 10 * mm, self._period)
+        canvas.drawRightString(right, 13.5 * mm, f"Page {template.page} of {self._pages}")
+        canvas.restoreState()
+
+
+def _story(document: Document) -> list[Flowable]:
+    period = document.period
+    as_of = _moment(document.as_of, period.zone)
+    story: list[Flowable] = [
+        _paragraph(document.practice_name, 9, _BLUE, font=_BOLD, after=3),
+        _paragraph(document.title, 20, _INK, font=_BOLD, after=5),
+        _paragraph(f"{_days(period)}  ·  {period.zone}  ·  Figures as of {as_of}", 8.5, _GREY),
+        Spacer(0, 5 * mm),
+    ]
+    for number, section in enumerate(document.sections):
+        if number:
+            # A section starts where its figures and its chart fit, or on a page of its own.
+            story += [Spacer(0, 10 * mm), CondPageBreak(120 * mm)]
+        story += _section(section)
+    return story
+
+
+def _section(section: Section) -> list[Flowable]:
+    unit = f"Amounts in {section.currency}" if section.currency else ""
+    parts: list[Flowable] = [
+        _heading(section.title, unit),
+        Spacer(0, 3 * mm),
+    ]
+    if section.summary:
+        parts += [_cards(section), Spacer(0, 6 * mm)]
+    if section.is_empty:
+        parts += [_paragraph(_NOTHING, 9, _GREY), Spacer(0, 4 * mm)]
+    elif section.series and section.series[0].points:
+        parts += [_chart(section.series), Spacer(0, 6 * mm)]
+    parts.append(_table(section))
+    return parts
+
+
+def _heading(title: str, unit: str) -> Table:
+    cells = [_paragraph(title, 12, _INK, font=_BOLD), _paragraph(unit, 8, _GREY, TA_RIGHT)]
+    heading = Table([cells], colWidths=[_WIDTH * 0.7, _WIDTH * 0.3])
+    heading.setStyle(
+        TableStyle(
+            [
+                ("LEFTPADDING", (0, 0), (-1, -1), 0),
+                ("RIGHTPADDING", (0, 0), (-1, -1), 0),
+                ("VALIGN", (0, 0), (-1, -1), "BOTTOM"),
+                ("LINEBELOW", (0, 0), (-1, -1), 1.2, _BLUE),
+            ]
+        )
+    )
+    return heading
+
+
+def _cards(section: Section) -> Table:
+    """The headline figures, four to a row."""
+    width = _WIDTH / _CARDS_PER_ROW
+    cards = [_card(f.label, _measure(f.value), width) for f in section.summary]
+    cards += [""] * (-len(cards) % _CARDS_PER_ROW)
+    rows = [cards[at : at + _CARDS_PER_ROW] for at in range(0, len(cards), _CARDS_PER_ROW)]
+    table = Table(rows, colWidths=[width] * _CARDS_PER_ROW)
+    table.setStyle(
+        TableStyle(
+            [
+                ("BACKGROUND", (0, 0), (-1, -1), _PALE),
+                ("LINEABOVE", (0, 1), (-1, -1), 4, white),
+                ("LINEAFTER", (0, 0), (-2, -1), 4, white),
+                ("VALIGN", (0, 0), (-1, -1), "TOP"),
+                ("TOPPADDING", (0, 0), (-1, -1), 7),
+                ("BOTTOMPADDING", (0, 0), (-1, -1), 8),
+                ("LEFTPADDING", (0, 0), (-1, -1), 8),
+                ("RIGHTPADDING", (0, 0), (-1, -1), 8),
+            ]
+        )
+    )
+    return table
+
+
+def _card(label: str, value: str, width: float) -> list[Flowable]:
+    room = width - 18
+    size = min(12.0, 12 * room / _width(value, _BOLD, 12))
+    return [_paragraph(label, 7.5, _GREY, after=3), _paragraph(value, size, _INK, font=_BOLD)]
+
+
+def _chart(series: Sequence[Series]) -> Drawing:
+    """Bars side by side per label, with the legend above and at most a dozen labels below."""
+    height, top, bottom = 58 * mm, 20, 18
+    values = [[_major(value) for _, value in one.points] for one in series]
+    whole = all(isinstance(value, int) for one in series for _, value in one.points)
+    low, high, step = _ticks([value for run in values for value in run], whole)
+    places = max(0, -int(step.normalize().as_tuple().exponent))
+    left = 8 + max(_width(f"{edge:,.{places}f}", _TEXT, 7) for edge in (low, high))
+
+    bars = VerticalBarChart()
+    bars.x, bars.y = left, bottom
+    bars.width, bars.height = _WIDTH - left, height - top - bottom
+    bars.data = [tuple(float(value) for value in run) for run in values]
+    bars.groupSpacing, bars.barWidth, bars.barSpacing = 3, 10, 0
+    for number in range(len(series)):
+        bars.bars[number].fillColor = _SERIES_COLOURS[number % len(_SERIES_COLOURS)]
+        bars.bars[number].strokeColor = None
+
+    axis = bars.valueAxis
+    axis.valueMin, axis.valueMax, axis.valueStep = float(low), float(high), float(step)
+    axis.labelTextFormat = lambda value: f"{value:,.{places}f}"
+    axis.visibleAxis, axis.visibleTicks, axis.visibleGrid = False, False, True
+    axis.gridStrokeColor, axis.gridStrokeWidth = _RULE, 0.5
+    axis.labels.fontName, axis.labels.fontSize, axis.labels.fillColor = _TEXT, 7, _GREY
+
+    names = [_printable(label) for label, _ in series[0].points]
+    every = -(-len(names) // _MOST_AXIS_LABELS)
+    across = bars.categoryAxis
+    across.categoryNames = [n if at % every == 0 else "" for at, n in enumerate(names)]
+    across.labelAxisMode = "low"
+    across.visibleTicks, across.strokeColor, across.strokeWidth = False, _GREY, 0.5
+    across.labels.fontName, across.labels.fontSize, across.labels.fillColor = _TEXT, 7, _GREY
+    across.labels.dy = -4
+
+    drawing = Drawing(_WIDTH, height)
+    drawing.add(bars)
+    at = left
+    for number, one in enumerate(series):
+        colour = _SERIES_COLOURS[number % len(_SERIES_COLOURS)]
+        label = _clip(one.label, 40)
+        drawing.add(Rect(at, height - 9, 7, 7, fillColor=colour, strokeColor=None))
+        drawing.add(
+            String(at + 11, height - 8.5, label, fontName=_TEXT, fontSize=7.5, fillColor=_GREY)
+        )
+        at += 11 + _width(label, _TEXT, 7.5) + 16
+    return drawing
+
+
+def _ticks(values: Sequence[Decimal], whole: bool) -> tuple[Decimal, Decimal, Decimal]:
+    """Lowest and highest tick and the step between them: about four round steps, zero among them.
+
+    ``whole`` for counts, whose steps have no fractions.
+    """
+    zero = Decimal(0)
+    low, high = min(zero, *values), max(zero, *values)
+    rough = (high - low) / 4 or Decimal(1)
+    magnitude = Decimal(10) ** rough.adjusted()
+    factors = (Decimal(factor) for factor in ("1", "2", "2.5", "5", "10"))
+    step = next(factor * magnitude for factor in factors if factor * magnitude >= rough)
+    if whole:
+        step = step.to_integral_value(rounding="ROUND_CEILING")
+    steps = (high / step).to_integral_value(rounding="ROUND_CEILING")
+    below = (low / step).to_integral_value(rounding="ROUND_FLOOR")
+    return below * step, max(steps, Decimal(1) if not below else zero) * step, step
+
+
+def _table(section: Section) -> Table:
+    table = section.table
+    rows = () if section.is_empty else table.rows
+    texts = [
+        [_cell(column, cell) for column, cell in zip(table.columns, row, strict=True)]
+        for row in (*rows, table.totals)
+    ]
+    size, widths = _layout(table.columns, texts)
+    last = len(texts)
+    body: list[list[Any]] = [
+        [_paragraph(c.title, size, _GREY, _side(c), font=_BOLD) for c in table.columns]
+    ]
+    for number, line in enumerate(texts, start=1):
+        font = _BOLD if number == last else _TEXT
+        body.append(
+            [
+                _paragraph(text, size, _INK, font=font) if column.kind == "text" else text
+                for column, text in zip(table.columns, line, strict=True)
+            ]
+        )
+    drawn = Table(body, colWidths=widths, repeatRows=1)
+    style: list[tuple[Any, ...]] = [
+        ("FONT", (0, 1), (-1, -2), _TEXT, size, size * 1.25),
+        ("FONT", (0, -1), (-1, -1), _BOLD, size, size * 1.25),
+        ("TEXTCOLOR", (0, 0), (-1, -1), _INK),
+        ("VALIGN", (0, 0), (-1, 0), "BOTTOM"),
+        ("VALIGN", (0, 1), (-1, -1), "TOP"),
+        ("LEFTPADDING", (0, 0), (-1, -1), 4),
+        ("RIGHTPADDING", (0, 0), (-1, -1), 4),
+        ("TOPPADDING", (0, 0), (-1, -1), 3.2),
+        ("BOTTOMPADDING", (0, 0), (-1, -1), 3.2),
+        ("LINEBELOW", (0, 0), (-1, 0), 0.8, _GREY),
+        ("LINEBELOW", (0, 1), (-1, -2), 0.4, _RULE),
+        ("LINEABOVE", (0, -1), (-1, -1), 0.8, _GREY),
+        ("BACKGROUND", (0, -1), (-1, -1), _PALE),
+        # The totals never stand alone on the last page.
+        ("NOSPLIT", (0, -2), (-1, -1)),
+    ]
+    for index, column in enumerate(table.columns):
+        side = "RIGHT" if _side(column) == TA_RIGHT else "LEFT"
+        style.append(("ALIGN", (index, 0), (index, -1), side))
+    drawn.setStyle(TableStyle(style))
+    return drawn
+
+
+def _layout(columns: Sequence[Column], texts: Sequence[Sequence[str]]) -> tuple[float, list[float]]:
+    """Font size and column widths: figures are never wrapped, names are where they must be."""
+    for size in (8.0, 7.0, 6.0, 5.0):
+        padding, name = 9.0, 14 * size
+        natural, least = [], []
+        for index, column in enumerate(columns):
+            words = max(_width(word, _BOLD, size) for word in (column.title or " ").split(" "))
+            widest = max(_width(line[index], _BOLD, size) for line in texts)
+            natural.append(padding + max(words, widest))
+            wraps = column.kind == "text"
+            least.append(padding + max(words, min(widest, name)) if wraps else natural[-1])
+        if sum(least) <= _WIDTH:
+            break
+    if sum(natural) <= _WIDTH:
+        spare = (_WIDTH - sum(natural)) / len(natural)
+        return size, [width + spare for width in natural]
+    wanted = sum(natural) - sum(least)
+    share = (_WIDTH - sum(least)) / wanted if wanted else 0
+    fitted = [low + (full - low) * share for low, full in zip(least, natural, strict=True)]
+    # Even the smallest font may be too wide for a page: then every column gives its part.
+    return size, [width * _WIDTH / sum(fitted) for width in fitted]
+
+
+def _side(column: Column) -> int:
+    return TA_LEFT if column.kind in {"text", "date"} else TA_RIGHT
+
+
+def _cell(column: Column, cell: Cell) -> str:
+    match cell:
+        case None:
+            return "" if column.kind == "text" else "–"
+        case Money():
+            return f"{cell.decimal():,f}"
+        case date():
+            return cell.isoformat()
+        case int() if column.kind == "percent":
+            return f"{Decimal(cell).scaleb(-2):,f}%"
+        case int():
+            return f"{cell:,}"
+        case str():
+            return _clip(cell, _LONGEST_TEXT)
+
+
+def _measure(value: Measure) -> str:
+    return format_money(value) if isinstance(value, Money) else f"{value:,}"
+
+
+def _major(value: Measure) -> Decimal:
+    return value.decimal() if isinstance(value, Money) else Decimal(value)
+
+
+def _days(period: Period) -> str:
+    first, last = (f"{day.day} {day:%b %Y}" for day in (period.first, period.last))
+    return first if first == last else f"{first} – {last}"
+
+
+def _moment(instant: datetime, zone: str) -> str:
+    local = in_zone(instant, zone)
+    return f"{local.day} {local:%b %Y %H:%M}"
+
+
+def _paragraph(
+    text: str,
+    size: float,
+    colour: Color,
+    alignment: int = TA_LEFT,
+    *,
+    font: str = _TEXT,
+    after: float = 0,
+) -> Paragraph:
+    style = ParagraphStyle(
+        "text",
+        fontName=font,
+        fontSize=size,
+        leading=size * 1.25,
+        textColor=colour,
+        alignment=alignment,
+        spaceAfter=after,
+    )
+    return Paragraph(escape(_printable(text)), style)
+
+
+def _width(text: str, font: str, size: float) -> float:
+    return float(pdfmetrics.stringWidth(text, font, size))
+
+
+def _clip(text: str, longest: int) -> str:
+    shown = _printable(text)
+    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+
+
+@cache
+def _register_fonts() -> None:
+    for name in (_TEXT, _BOLD):
+        pdfmetrics.registerFont(TTFont(name, f"{name}.ttf"))
+
+
+def _printable(text: str) -> str:
+    """``text`` in letters that the font has; see :func:`render_pdf` for what becomes of others."""
+    glyphs = pdfmetrics.getFont(_TEXT).face.charToGlyph
+    shown = []
+    for letter in unicodedata.normalize("NFC", " ".join(text.split())):
+        plain = letter if ord(letter) in glyphs else unicodedata.normalize("NFKD", letter)[0]
+        shown.append(plain if ord(plain) in glyphs else "?")
+    return "".join(shown)

@@ -1,0 +1,1 @@
+"""Services, availability, free slots and appointments."""
