@@ -90,7 +90,7 @@ def observed(handler: Handler) -> Handler:
             failure("the invocation failed", error)
             raise
         finally:
-            if metrics.provider.metric_set:
+            if metrics.metric_set:
                 metrics.flush_metrics()
 
     return wrapper

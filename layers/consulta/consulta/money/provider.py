@@ -57,8 +57,8 @@ class ProviderPayment:
 
     ``practice`` and ``payment`` are the metadata that we gave it; ``account`` is the connected
     account that receives. ``fee``, ``commission`` and ``balance_transaction`` are None until the
-    provider has settled (Stripe's asynchronous capture). ``balance_transaction`` is the posting key's
-    second half.
+    provider has settled (Stripe's asynchronous capture). ``balance_transaction`` is the second half
+    of the posting key.
     """
 
     id: str
@@ -88,7 +88,7 @@ class PaymentProvider(Protocol):
     """What both providers do for us.
 
     Every method raises ProviderFailed where the provider refuses or does not answer (its outcome
-    is then unknown: the same operation may be sent again), and NotFound where it has no such object.
+    is then unknown: the same operation may be sent again), NotFound where it has no such object.
     A declined card is no error: the payment comes back open, with its ``failure_code``.
     """
 

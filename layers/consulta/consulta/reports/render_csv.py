@@ -11,7 +11,7 @@ from consulta.reports.document import Cell, Column, Document
 
 # What a spreadsheet may take for a formula, and the full-width forms that some read alike:
 # https://owasp.org/www-community/attacks/CSV_Injection
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 - the full-width forms are what is meant
+_FORMULA_STARTS = (*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20")
 
 
 def render_csv(document: Document) -> bytes:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 from xml.sax.saxutils import escape
 
 from reportlab.graphics.charts.barcharts import VerticalBarChart
-from reportlab.graphics.shapes import Drawing, Line, Rect, String
+from reportlab.graphics.shapes import Drawing, Rect, String
 from reportlab.lib.colors import Color, HexColor, white
 from reportlab.lib.enums import TA_LEFT, TA_RIGHT
 from reportlab.lib.pagesizes import A4
@@ -35,6 +35,8 @@ from consulta.core.money import Money, format_money
 from consulta.core.time import in_zone
 from consulta.reports.document import Cell, Column, Document, Measure, Period, Section, Series
 
+type _Side = Literal[0, 2]  # TA_LEFT, TA_RIGHT
+
 _BLUE, _INK, _GREY = HexColor("#3B82F6"), HexColor("#111827"), HexColor("#6B7280")
 _RULE, _PALE = HexColor("#E5E7EB"), HexColor("#F9FAFB")
 _SERIES_COLOURS = (_BLUE, HexColor("#9CA3AF"), HexColor("#374151"), HexColor("#D1D5DB"))
@@ -43,6 +45,7 @@ _WIDTH = A4[0] - 2 * _MARGIN
 _TEXT, _BOLD = "Vera", "VeraBd"
 _CARDS_PER_ROW = 4
 _MOST_AXIS_LABELS = 12
+_DASH = "\N{EN DASH}"
 _LONGEST_TEXT = 160  # characters of one cell: a row must fit on a page
 _NOTHING = "There was nothing in this period."
 
@@ -55,7 +58,7 @@ def render_pdf(document: Document) -> bytes:
     Western European languages, and of Central European letters only Čč Ćć Đđ Łł Šš Žž Şş Ğğ İı;
     any other letter is shown without its mark (Ę as E), and what is no Latin letter as "?".
     """
-    _register_fonts()
+    _glyphs()
     # Drawn twice, since the first page already says how many there are.
     _, pages = _draw(document, pages=0)
     return _draw(document, pages)[0]
@@ -164,12 +167,18 @@ def _heading(title: str, unit: str) -> Table:
 
 
 def _cards(section: Section) -> Table:
-    """The headline figures, four to a row."""
-    width = _WIDTH / _CARDS_PER_ROW
-    cards = [_card(f.label, _measure(f.value), width) for f in section.summary]
-    cards += [""] * (-len(cards) % _CARDS_PER_ROW)
-    rows = [cards[at : at + _CARDS_PER_ROW] for at in range(0, len(cards), _CARDS_PER_ROW)]
-    table = Table(rows, colWidths=[width] * _CARDS_PER_ROW)
+    """The headline figures, at most four to a row, all in the size in which the longest fits."""
+    figures = [(figure.label, _measure(figure.value)) for figure in section.summary]
+    across = min(len(figures), _CARDS_PER_ROW)
+    width = _WIDTH / across
+    size = min(12.0, *(12 * (width - 18) / _width(value, _BOLD, 12) for _, value in figures))
+    cards: list[list[Flowable]] = [
+        [_paragraph(label, 7.5, _GREY, after=3), _paragraph(value, size, _INK, font=_BOLD)]
+        for label, value in figures
+    ]
+    cards += [[]] * (-len(cards) % across)
+    rows = [cards[at : at + across] for at in range(0, len(cards), across)]
+    table = Table(rows, colWidths=[width] * across)
     table.setStyle(
         TableStyle(
             [
@@ -187,12 +196,6 @@ def _cards(section: Section) -> Table:
     return table
 
 
-def _card(label: str, value: str, width: float) -> list[Flowable]:
-    room = width - 18
-    size = min(12.0, 12 * room / _width(value, _BOLD, 12))
-    return [_paragraph(label, 7.5, _GREY, after=3), _paragraph(value, size, _INK, font=_BOLD)]
-
-
 def _chart(series: Sequence[Series]) -> Drawing:
     """Bars side by side per label, with the legend above and at most a dozen labels below."""
     height, top, bottom = 58 * mm, 20, 18
@@ -202,7 +205,7 @@ def _chart(series: Sequence[Series]) -> Drawing:
     places = max(0, -int(step.normalize().as_tuple().exponent))
     left = 8 + max(_width(f"{edge:,.{places}f}", _TEXT, 7) for edge in (low, high))
 
-    bars = VerticalBarChart()
+    bars: Any = VerticalBarChart()  # a widget made of settings
     bars.x, bars.y = left, bottom
     bars.width, bars.height = _WIDTH - left, height - top - bottom
     bars.data = [tuple(float(value) for value in run) for run in values]
@@ -233,7 +236,9 @@ def _chart(series: Sequence[Series]) -> Drawing:
     for number, one in enumerate(series):
         colour = _SERIES_COLOURS[number % len(_SERIES_COLOURS)]
         label = _clip(one.label, 40)
-        drawing.add(Rect(at, height - 9, 7, 7, fillColor=colour, strokeColor=None))
+        swatch = Rect(at, height - 9, 7, 7)
+        swatch.fillColor, swatch.strokeColor = colour, None
+        drawing.add(swatch)
         drawing.add(
             String(at + 11, height - 8.5, label, fontName=_TEXT, fontSize=7.5, fillColor=_GREY)
         )
@@ -281,7 +286,7 @@ def _table(section: Section) -> Table:
         )
     drawn = Table(body, colWidths=widths, repeatRows=1)
     style: list[tuple[Any, ...]] = [
-        ("FONT", (0, 1), (-1, -2), _TEXT, size, size * 1.25),
+        ("FONT", (0, 0), (-1, -2), _TEXT, size, size * 1.25),
         ("FONT", (0, -1), (-1, -1), _BOLD, size, size * 1.25),
         ("TEXTCOLOR", (0, 0), (-1, -1), _INK),
         ("VALIGN", (0, 0), (-1, 0), "BOTTOM"),
@@ -307,14 +312,14 @@ def _table(section: Section) -> Table:
 def _layout(columns: Sequence[Column], texts: Sequence[Sequence[str]]) -> tuple[float, list[float]]:
     """Font size and column widths: figures are never wrapped, names are where they must be."""
     for size in (8.0, 7.0, 6.0, 5.0):
-        padding, name = 9.0, 14 * size
         natural, least = [], []
         for index, column in enumerate(columns):
-            words = max(_width(word, _BOLD, size) for word in (column.title or " ").split(" "))
+            title = _printable(column.title)
             widest = max(_width(line[index], _BOLD, size) for line in texts)
-            natural.append(padding + max(words, widest))
-            wraps = column.kind == "text"
-            least.append(padding + max(words, min(widest, name)) if wraps else natural[-1])
+            word = max((_width(word, _BOLD, size) for word in title.split()), default=0)
+            wrapped = min(widest, 14 * size) if column.kind == "text" else widest
+            natural.append(9 + max(_width(title, _BOLD, size), widest))
+            least.append(9 + max(word, wrapped))
         if sum(least) <= _WIDTH:
             break
     if sum(natural) <= _WIDTH:
@@ -327,14 +332,14 @@ def _layout(columns: Sequence[Column], texts: Sequence[Sequence[str]]) -> tuple[
     return size, [width * _WIDTH / sum(fitted) for width in fitted]
 
 
-def _side(column: Column) -> int:
+def _side(column: Column) -> _Side:
     return TA_LEFT if column.kind in {"text", "date"} else TA_RIGHT
 
 
 def _cell(column: Column, cell: Cell) -> str:
     match cell:
         case None:
-            return "" if column.kind == "text" else "–"
+            return _DASH if column.kind == "percent" else ""
         case Money():
             return f"{cell.decimal():,f}"
         case date():
@@ -357,7 +362,7 @@ def _major(value: Measure) -> Decimal:
 
 def _days(period: Period) -> str:
     first, last = (f"{day.day} {day:%b %Y}" for day in (period.first, period.last))
-    return first if first == last else f"{first} – {last}"
+    return first if first == last else f"{first} {_DASH} {last}"
 
 
 def _moment(instant: datetime, zone: str) -> str:
@@ -369,7 +374,7 @@ def _paragraph(
     text: str,
     size: float,
     colour: Color,
-    alignment: int = TA_LEFT,
+    alignment: _Side = TA_LEFT,
     *,
     font: str = _TEXT,
     after: float = 0,
@@ -396,16 +401,18 @@ def _clip(text: str, longest: int) -> str:
 
 
 @cache
-def _register_fonts() -> None:
-    for name in (_TEXT, _BOLD):
-        pdfmetrics.registerFont(TTFont(name, f"{name}.ttf"))
+def _glyphs() -> frozenset[int]:
+    """Register the fonts with reportlab, once, and say which code points they have."""
+    fonts = [TTFont(name, f"{name}.ttf") for name in (_TEXT, _BOLD)]
+    for font in fonts:
+        pdfmetrics.registerFont(font)
+    return frozenset.intersection(*(frozenset(font.face.charToGlyph) for font in fonts))
 
 
 def _printable(text: str) -> str:
     """``text`` in letters that the font has; see :func:`render_pdf` for what becomes of others."""
-    glyphs = pdfmetrics.getFont(_TEXT).face.charToGlyph
     shown = []
     for letter in unicodedata.normalize("NFC", " ".join(text.split())):
-        plain = letter if ord(letter) in glyphs else unicodedata.normalize("NFKD", letter)[0]
-        shown.append(plain if ord(plain) in glyphs else "?")
+        plain = letter if ord(letter) in _glyphs() else unicodedata.normalize("NFKD", letter)[0]
+        shown.append(plain if ord(plain) in _glyphs() else "?")
     return "".join(shown)
