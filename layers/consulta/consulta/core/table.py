@@ -179,7 +179,7 @@ class Query:
             "Limit": limit,
         }
         if self.index:
-            request["IndexName"] = self.index
+            request["IndexName"] = f"{self.index}-index"
         if self.where:
             request["FilterExpression"] = self.where
         if start:

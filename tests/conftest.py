@@ -1,0 +1,53 @@
+"""Fixtures of every test: an environment of its own, and tables built from template.yaml."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from moto import mock_aws
+
+from consulta.core import aws, settings
+from tests.template import create_table
+
+CORE, AGGREGATES = "core", "aggregates"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """What every function has in its environment; no credentials of the machine are used."""
+    values = {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_REGION": "us-east-1",
+        "CORE_TABLE": CORE,
+        "AGGREGATES_TABLE": AGGREGATES,
+        "STAGE": "test",
+        "POWERTOOLS_SERVICE_NAME": "consulta",
+        "POWERTOOLS_METRICS_NAMESPACE": "Consulta",
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    forget()
+    yield monkeypatch
+    forget()
+
+
+def forget() -> None:
+    """Clients and settings of the test before must not reach the next."""
+    aws.reset()
+    settings.load.cache_clear()
+
+
+@pytest.fixture
+def tables(environment: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Both tables on moto, as template.yaml describes them; gives the DynamoDB client."""
+    with mock_aws():
+        forget()
+        client = aws.client("dynamodb")
+        create_table(client, "CoreTable", CORE)
+        create_table(client, "AggregatesTable", AGGREGATES)
+        yield client
+        forget()
