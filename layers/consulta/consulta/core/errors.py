@@ -95,6 +95,12 @@ class Invalid(Problem):
     status, type, title = 422, "invalid", "A field cannot be accepted"
 
 
+class TooManyRequests(Problem):
+    """Asked too often; the same call may be tried again later."""
+
+    status, type, title = 429, "too-many-requests", "Too many requests, try again later"
+
+
 class Busy(Problem):
     """Too many at once on the same item; nothing was written, the same call may be tried again."""
 

@@ -19,12 +19,12 @@ from aws_lambda_powertools.event_handler.openapi.params import Header, Query
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from consulta.core import errors
-from consulta.core.identity import PRACTICE_HEADER, Principal, principal_of
+from consulta.core.identity import PRACTICE_HEADER, Account, Principal, account_of, principal_of
 from consulta.core.ids import ID_PATTERN
 from consulta.core.observe import failure, observed
 from consulta.core.permissions import all_permissions
 
-PUBLIC = "public"
+PUBLIC, SIGNED_IN = "public", "signed-in"
 MAX_PAGE = 50
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -53,8 +53,11 @@ IdempotencyKey = Annotated[
 
 
 def needs(permission: str) -> Callable[[F], F]:
-    """Declare the permission that a handler's caller must have; ``PUBLIC`` for none."""
-    if permission != PUBLIC and permission not in all_permissions():
+    """Declare the permission that a handler's caller must have.
+
+    ``PUBLIC`` for none, ``SIGNED_IN`` for a good token in whatever practice, or in none yet.
+    """
+    if permission not in {PUBLIC, SIGNED_IN} | all_permissions():
         raise ValueError(f"no role has the permission {permission}")
 
     def mark(function: F) -> F:
@@ -83,6 +86,12 @@ class Api(APIGatewayHttpResolver):
         return found
 
     @property
+    def account(self) -> Account:
+        """Who is signed in, on a ``SIGNED_IN`` route."""
+        found: Account = self.context["account"]
+        return found
+
+    @property
     def request_id(self) -> str:
         """The gateway's id of this request; errors carry it."""
         return str(self.current_event.request_context.request_id)
@@ -92,7 +101,9 @@ class Api(APIGatewayHttpResolver):
         # so that a stranger learns nothing of a route's shape.
         try:
             permission = getattr(route.func, "permission", None)
-            if permission != PUBLIC and "unmatched" not in self.context:
+            if permission == SIGNED_IN:
+                self.context["account"] = account_of(self._authorizer_context())
+            elif permission != PUBLIC and "unmatched" not in self.context:
                 caller = self._identify()
                 caller.require(str(permission))
                 self.context["caller"] = caller
@@ -112,11 +123,15 @@ class Api(APIGatewayHttpResolver):
                 found.extend([route.method] if isinstance(route.method, str) else route.method)
         return sorted(found)
 
-    def _identify(self) -> Principal:
+    def _authorizer_context(self) -> dict[str, Any]:
         authorizer = self.current_event.request_context.authorizer
-        context = (authorizer.get_lambda if authorizer else None) or {}
+        return (authorizer.get_lambda if authorizer else None) or {}
+
+    def _identify(self) -> Principal:
         return principal_of(
-            context, self.current_event.headers.get(PRACTICE_HEADER), self.request_id
+            self._authorizer_context(),
+            self.current_event.headers.get(PRACTICE_HEADER),
+            self.request_id,
         )
 
     # what went wrong, as problem+json
@@ -136,7 +151,7 @@ class Api(APIGatewayHttpResolver):
         headers: dict[str, Any] = {"Cache-Control": "no-store"}
         if problem.status == HTTPStatus.UNAUTHORIZED:
             headers["WWW-Authenticate"] = 'Bearer realm="consulta"'
-        if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        if problem.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
             headers["Retry-After"] = "1"
         if "allow" in problem.extra:
             headers["Allow"] = str(problem.extra["allow"])
@@ -178,6 +193,10 @@ class Api(APIGatewayHttpResolver):
     def created(self, body: ApiModel, location: str) -> Response[Any]:
         """201 with the new resource and where it is."""
         return self.ok(body, status=HTTPStatus.CREATED, headers={"Location": location})
+
+    def accepted(self, body: ApiModel, location: str) -> Response[Any]:
+        """202 with the resource to poll."""
+        return self.ok(body, status=HTTPStatus.ACCEPTED, headers={"Location": location})
 
     def ok(
         self,

@@ -42,6 +42,15 @@ class Membership:
 
 
 @dataclass(frozen=True, slots=True)
+class Account:
+    """Who is signed in, before a practice is chosen."""
+
+    person: str
+    operator: bool
+    memberships: tuple[Membership, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
     """The caller, in one practice. An operator has no practice."""
 
@@ -91,6 +100,20 @@ def authorizer_context(
     }
 
 
+def account_of(context: dict[str, Any]) -> Account:
+    """Who an authorizer's context says is signed in.
+
+    Raises Unauthorized for a missing or bad token.
+    """
+    if "person" not in context:
+        raise Unauthorized(_PROBLEMS[str(context.get("problem") or "missing")])
+    return Account(
+        str(context["person"]),
+        bool(context.get("operator")),
+        tuple(Membership.from_context(raw) for raw in json.loads(context["memberships"])),
+    )
+
+
 def principal_of(
     context: dict[str, Any], practice_header: str | None, request_id: str
 ) -> Principal:
@@ -99,12 +122,10 @@ def principal_of(
     Raises Unauthorized for a missing or bad token, NotFound for a practice that the caller is not
     in (it might not exist: the two look the same), Invalid where the header is needed and absent.
     """
-    if "person" not in context:
-        raise Unauthorized(_PROBLEMS[str(context.get("problem") or "missing")])
-    person = str(context["person"])
-    if context.get("operator") and not practice_header:
-        return Principal(person, Role.OPERATOR, request_id)
-    memberships = [Membership.from_context(raw) for raw in json.loads(context["memberships"])]
+    account = account_of(context)
+    if account.operator and not practice_header:
+        return Principal(account.person, Role.OPERATOR, request_id)
+    memberships = list(account.memberships)
     if practice_header:
         memberships = [m for m in memberships if m.practice == practice_header]
         if not memberships:
@@ -118,4 +139,6 @@ def principal_of(
             "missing",
         )
     found = memberships[0]
-    return Principal(person, found.role, request_id, found.practice, found.member, found.subject)
+    return Principal(
+        account.person, found.role, request_id, found.practice, found.member, found.subject
+    )

@@ -159,6 +159,11 @@ def provider_account(provider: str, account: str) -> Key:
     return Key(f"ACCOUNT#{_part(provider)}#{_part(account)}")
 
 
+def download(token_digest: str) -> Key:
+    """A link to one file, found by the hash of its token."""
+    return Key(f"DOWNLOAD#{_part(token_digest)}")
+
+
 def watermark(name: str) -> Key:
     """How far a sweep has come."""
     return Key(f"WATERMARK#{_part(name)}")

@@ -96,7 +96,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One run of bars: (label on the axis, value) in the order of time."""
+    """One run of bars: (label on the axis, value) in the order of time.
+
+    Up to about 60 points are easy to read on a page; for more days give weeks or months.
+    """
 
     label: str
     points: tuple[tuple[str, Measure], ...]

@@ -73,11 +73,14 @@ def _draw(document: Document, pages: int) -> tuple[bytes, int]:
         made.setDateFormatter(lambda *_: f"D:{generated:%Y%m%d%H%M%S}+00'00'")
         return made
 
-    # No author: the practice may bear a person's name. ``invariant`` fixes the file's id.
+    # The practice may bear a person's name: it stays out of the properties. ``invariant`` makes
+    # the file's id follow from its content alone.
     template = BaseDocTemplate(
         target,
         pagesize=A4,
         title=_printable(document.title),
+        author="Consulta",
+        subject=_days(document.period),
         creator="Consulta",
         lang="en",
         invariant=1,
@@ -121,7 +124,7 @@ def _story(document: Document) -> list[Flowable]:
     period = document.period
     as_of = _moment(document.as_of, period.zone)
     story: list[Flowable] = [
-        _paragraph(document.practice_name, 9, _BLUE, font=_BOLD, after=3),
+        _paragraph(_clip(document.practice_name, 120), 9, _BLUE, font=_BOLD, after=3),
         _paragraph(document.title, 20, _INK, font=_BOLD, after=5),
         _paragraph(f"{_days(period)}  ·  {period.zone}  ·  Figures as of {as_of}", 8.5, _GREY),
         Spacer(0, 5 * mm),
@@ -169,20 +172,24 @@ def _heading(title: str, unit: str) -> Table:
 def _cards(section: Section) -> Table:
     """The headline figures, at most four to a row, all in the size in which the longest fits."""
     figures = [(figure.label, _measure(figure.value)) for figure in section.summary]
-    across = min(len(figures), _CARDS_PER_ROW)
+    lines = -(-len(figures) // _CARDS_PER_ROW)
+    across = -(-len(figures) // lines)
     width = _WIDTH / across
     size = min(12.0, *(12 * (width - 18) / _width(value, _BOLD, 12) for _, value in figures))
     cards: list[list[Flowable]] = [
         [_paragraph(label, 7.5, _GREY, after=3), _paragraph(value, size, _INK, font=_BOLD)]
         for label, value in figures
     ]
-    cards += [[]] * (-len(cards) % across)
+    blank = -len(cards) % across
+    unused = [("BACKGROUND", (-blank, -1), (-1, -1), white)] if blank else []
+    cards += [[]] * blank
     rows = [cards[at : at + across] for at in range(0, len(cards), across)]
     table = Table(rows, colWidths=[width] * across)
     table.setStyle(
         TableStyle(
             [
                 ("BACKGROUND", (0, 0), (-1, -1), _PALE),
+                *unused,
                 ("LINEABOVE", (0, 1), (-1, -1), 4, white),
                 ("LINEAFTER", (0, 0), (-2, -1), 4, white),
                 ("VALIGN", (0, 0), (-1, -1), "TOP"),
@@ -207,7 +214,7 @@ def _chart(series: Sequence[Series]) -> Drawing:
 
     bars: Any = VerticalBarChart()  # a widget made of settings
     bars.x, bars.y = left, bottom
-    bars.width, bars.height = _WIDTH - left, height - top - bottom
+    bars.width, bars.height = _WIDTH - left - 8, height - top - bottom
     bars.data = [tuple(float(value) for value in run) for run in values]
     bars.groupSpacing, bars.barWidth, bars.barSpacing = 3, 10, 0
     for number in range(len(series)):
@@ -326,9 +333,9 @@ def _layout(columns: Sequence[Column], texts: Sequence[Sequence[str]]) -> tuple[
         spare = (_WIDTH - sum(natural)) / len(natural)
         return size, [width + spare for width in natural]
     wanted = sum(natural) - sum(least)
-    share = (_WIDTH - sum(least)) / wanted if wanted else 0
+    share = max(0.0, _WIDTH - sum(least)) / wanted if wanted else 0
     fitted = [low + (full - low) * share for low, full in zip(least, natural, strict=True)]
-    # Even the smallest font may be too wide for a page: then every column gives its part.
+    # A dozen columns of billions are too wide for a page in any font: then they overlap a little.
     return size, [width * _WIDTH / sum(fitted) for width in fitted]
 
 

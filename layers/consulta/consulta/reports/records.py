@@ -1,0 +1,80 @@
+"""Stored items of reports: a report, and the schedule that asks for one again and again."""
+
+from enum import StrEnum
+from typing import Any
+
+from pynamodb.attributes import JSONAttribute, ListAttribute, NumberAttribute, UnicodeAttribute
+
+from consulta.core.item import InstantAttribute, Item
+
+REPORT, REPORT_SCHEDULE = "REPORT", "REPORTSCHEDULE"
+
+
+class Kind(StrEnum):
+    """What a report is about."""
+
+    REVENUE = "revenue"
+
+
+class Format(StrEnum):
+    """How it is written down."""
+
+    CSV = "csv"
+    XLSX = "xlsx"
+    PDF = "pdf"
+
+
+class State(StrEnum):
+    """queued → ready, or failed after its last try."""
+
+    QUEUED = "queued"
+    READY = "ready"
+    FAILED = "failed"
+
+
+class Frequency(StrEnum):
+    """How often a schedule asks; each covers the whole day, week or month before."""
+
+    DAILY = "daily"
+    WEEKLY = "weekly"
+    MONTHLY = "monthly"
+
+
+class ReportItem(Item):
+    """One report: ``first_day`` to ``last_day`` on the practice's clocks.
+
+    ``files``: {format: {"key": S3 key, "bytes": size}}. ``recipients`` get a mail with links once;
+    ``mailed`` holds those that have been sent theirs.
+    """
+
+    kind = UnicodeAttribute()
+    first_day = UnicodeAttribute()
+    last_day = UnicodeAttribute()
+    formats: ListAttribute[Any] = ListAttribute()
+    recipients: ListAttribute[Any] = ListAttribute(default=list)
+    mailed: ListAttribute[Any] = ListAttribute(default=list)
+    schedule_id = UnicodeAttribute(null=True)
+    state = UnicodeAttribute()
+    files = JSONAttribute(default=dict)
+    ready_at = InstantAttribute(null=True)
+    l1pk = UnicodeAttribute()
+    l1sk = UnicodeAttribute()
+    walkpk = UnicodeAttribute()
+    walksk = UnicodeAttribute()
+
+
+class ReportScheduleItem(Item):
+    """Ask for a report at ``time`` (HH:MM) on the clocks of ``zone``, kept by EventBridge."""
+
+    kind = UnicodeAttribute()
+    frequency = UnicodeAttribute()
+    time = UnicodeAttribute()
+    weekday = NumberAttribute(null=True)
+    day_of_month = NumberAttribute(null=True)
+    zone = UnicodeAttribute()
+    formats: ListAttribute[Any] = ListAttribute()
+    recipients: ListAttribute[Any] = ListAttribute()
+    l1pk = UnicodeAttribute()
+    l1sk = UnicodeAttribute()
+    walkpk = UnicodeAttribute()
+    walksk = UnicodeAttribute()

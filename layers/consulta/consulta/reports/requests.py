@@ -1,0 +1,148 @@
+"""Asking for a report, and seeing what came of it."""
+
+import json
+from datetime import date
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from ulid import ULID
+
+from consulta.core import aws, cursor, settings, table
+from consulta.core.errors import Busy, NotFound
+from consulta.core.idempotency import Idempotent
+from consulta.core.identity import Principal
+from consulta.core.ids import new_id
+from consulta.core.item import Actor
+from consulta.core.keys import Tenant
+from consulta.core.time import now, to_text
+from consulta.reports import files
+from consulta.reports.records import REPORT, Format, Kind, ReportItem, State
+from consulta.reports.schema import Report, ReportFile, ReportPage, ReportRequest
+
+
+class QueueSettings(settings.Settings):
+    """The queue of the report worker."""
+
+    reports_queue_url: str
+
+
+def request(caller: Principal, body: ReportRequest, key: str | None) -> Report:
+    """Ask for a report; it is made by the worker, so the answer is its resource to poll."""
+    tenant = caller.tenant
+    once = Idempotent.of(tenant, caller.person, key, body)
+    if once.result:
+        return get(caller, once.result)
+    item = new_report(
+        tenant,
+        new_id("rep"),
+        caller.actor,
+        kind=body.kind,
+        first=body.first_day,
+        last=body.last_day,
+        formats=body.formats,
+        recipients=[str(address) for address in body.recipients],
+    )
+    table.transact([table.put_new(item), *once.actions(item.item_id)])
+    try:
+        send({"practice": tenant.practice, "report": item.item_id})
+    except (BotoCoreError, ClientError) as error:
+        table.transact([table.change(item, caller.actor, set_={"state": State.FAILED})])
+        raise Busy("The report could not be queued, ask again") from error
+    return to_api(item)
+
+
+def new_report(
+    tenant: Tenant,
+    report_id: str,
+    by: Actor,
+    *,
+    kind: Kind,
+    first: date,
+    last: date,
+    formats: list[Format],
+    recipients: list[str],
+    schedule_id: str | None = None,
+) -> ReportItem:
+    """A queued report in memory."""
+    return ReportItem.create(
+        tenant.item(REPORT, report_id),
+        REPORT,
+        by,
+        kind=kind,
+        first_day=first.isoformat(),
+        last_day=last.isoformat(),
+        formats=[str(form) for form in formats],
+        recipients=recipients,
+        schedule_id=schedule_id,
+        state=State.QUEUED,
+        l1pk=tenant.listing(REPORT),
+        l1sk=f"{to_text(now())}#{report_id}",
+        walkpk=tenant.listing(REPORT),
+        walksk=report_id,
+    )
+
+
+def report_id_for(schedule_id: str, scheduled_at: str) -> str:
+    """The same report for the same run of a schedule, however often its message comes."""
+    import hashlib  # noqa: PLC0415  # the worker's only
+
+    digest = hashlib.sha256(f"{schedule_id}|{scheduled_at}".encode()).digest()
+    return f"rep_{ULID(digest[:16])}"
+
+
+def send(message: dict[str, Any]) -> None:
+    """Put one message before the worker."""
+    aws.client("sqs").send_message(
+        QueueUrl=settings.load(QueueSettings).reports_queue_url, MessageBody=json.dumps(message)
+    )
+
+
+def find(tenant: Tenant, report_id: str) -> ReportItem:
+    """One report. Raises NotFound."""
+    item = table.get(ReportItem, tenant.item(REPORT, report_id))
+    if item is None:
+        raise NotFound
+    return item
+
+
+def get(caller: Principal, report_id: str) -> Report:
+    """One report with fresh addresses of its files."""
+    return to_api(find(caller.tenant, report_id))
+
+
+def page(caller: Principal, limit: int, cursor_: str | None) -> ReportPage:
+    """The practice's reports, newest first."""
+    scope = (caller.practice, "reports")
+    found = table.Query(caller.tenant.listing(REPORT), index="l1", newest_first=True).page(
+        limit, cursor.decode(cursor_, *scope)
+    )
+    return ReportPage(
+        items=[to_api(ReportItem.read(raw)) for raw in found.items],
+        next_cursor=cursor.encode(found.last_key, *scope),
+    )
+
+
+def to_api(item: ReportItem) -> Report:
+    """The report as the API shows it."""
+    expires_at = now() + files.PRESIGNED_FOR
+    return Report(
+        id=item.item_id,
+        kind=Kind(item.kind),
+        first_day=date.fromisoformat(item.first_day),
+        last_day=date.fromisoformat(item.last_day),
+        formats=[Format(form) for form in item.formats],
+        state=State(item.state),
+        schedule_id=item.schedule_id,
+        files=[
+            ReportFile(
+                format=Format(form),
+                bytes=stored["bytes"],
+                url=files.presigned(stored["key"]),
+                expires_at=expires_at,
+            )
+            for form, stored in sorted(item.files.items())
+        ],
+        created_at=item.created_at,
+        ready_at=item.ready_at,
+        version=int(item.version),
+    )

@@ -1,0 +1,157 @@
+"""One OpenAPI 3.1 document from the routes of every API function.
+
+``python tools/openapi.py`` writes functions/docs/openapi.json, which the docs function serves. It is
+made at every build and never committed, so it cannot be behind the code.
+"""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from aws_lambda_powertools.event_handler.openapi.models import HTTPBearer
+
+from consulta.core.errors import catalogue
+from consulta.core.http import PUBLIC, Api
+from consulta.core.permissions import GRANTS
+
+ROOT = Path(__file__).resolve().parents[1]
+TARGET = ROOT / "functions" / "docs" / "openapi.json"
+METHODS = ("get", "post", "put", "patch", "delete")
+SECURITY: list[dict[str, list[str]]] = [{"token": []}]
+DESCRIPTION = """\
+The serverless back office of practices and expert marketplaces.
+
+Sign in at `/v1/auth/login` and send the access token as `Authorization: Bearer …`. A caller in
+several practices names one in the `Consulta-Practice` header. Money is integer minor units with an
+ISO 4217 currency; times are RFC 3339 with an offset. Every error is `application/problem+json`.
+"""
+PROBLEM = {
+    "type": "object",
+    "title": "Problem",
+    "description": "RFC 9457. `errors` names each field that is wrong, by its path.",
+    "required": ["type", "title", "status", "detail", "errors", "request_id"],
+    "properties": {
+        "type": {"type": "string", "enum": [f"urn:consulta:problem:{t}" for t in catalogue()]},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["path", "message", "code"],
+                "properties": {
+                    "path": {"type": "string", "examples": ["body.price.amount"]},
+                    "message": {"type": "string"},
+                    "code": {"type": "string"},
+                },
+            },
+        },
+        "request_id": {"type": "string"},
+    },
+}
+ERROR = {
+    "description": "A problem",
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+WEBHOOK = {
+    "description": "For the provider only: its signature over the raw body is the authorization.",
+    "tags": ["webhooks"],
+    "security": [],
+    "requestBody": {"required": True, "content": {"application/json": {"schema": {}}}},
+    "responses": {
+        "200": {"description": "Queued", "content": {"application/json": {"schema": {}}}},
+        "default": ERROR,
+    },
+}
+
+
+def load(name: str) -> Any:
+    """The module of functions/<name>/app.py, under a name of its own."""
+    path = ROOT / "functions" / name / "app.py"
+    spec = importlib.util.spec_from_file_location(f"functions_{name}", path)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def names() -> list[str]:
+    """Every function's folder."""
+    return sorted(path.parent.name for path in (ROOT / "functions").glob("*/app.py"))
+
+
+def apis() -> list[Api]:
+    """The resolvers of all API functions."""
+    modules = (load(name) for name in names())
+    return [m.api for m in modules if isinstance(getattr(m, "api", None), Api)]
+
+
+def permissions(api: Api) -> dict[tuple[str, str], str]:
+    """(method, OpenAPI path) → the permission its handler declares."""
+    found = {}
+    for route in [*api._static_routes, *api._dynamic_routes]:  # noqa: SLF001  # no public listing
+        for method in [route.method] if isinstance(route.method, str) else route.method:
+            found[method.lower(), route.openapi_path] = route.func.permission
+    return found
+
+
+def _operation(operation: dict[str, Any], name: str, permission: str) -> dict[str, Any]:
+    operation.pop("servers", None)
+    operation["tags"] = [name.replace("_", "-")]
+    operation["responses"].pop("422", None)
+    operation["responses"]["default"] = ERROR
+    if permission == PUBLIC:
+        operation["security"] = []
+    else:
+        roles = ", ".join(sorted(role for role, granted in GRANTS.items() if permission in granted))
+        note = f"Permission `{permission}` ({roles})."
+        operation["description"] = f"{operation.get('description', '')}\n\n{note}".strip()
+        operation["x-permission"] = permission
+        operation["security"] = SECURITY
+    return operation
+
+
+def document() -> dict[str, Any]:
+    """The merged document. Raises ValueError where two functions claim one path or one schema."""
+    merged: dict[str, Any] = {}
+    paths: dict[str, Any] = {}
+    schemas: dict[str, Any] = {"Problem": PROBLEM}
+    for api in apis():
+        schema = api.get_openapi_schema(
+            title="Consulta",
+            version="1",
+            description=DESCRIPTION,
+            security_schemes={"token": HTTPBearer(bearerFormat="JWT")},
+        )
+        part = schema.model_dump(mode="json", by_alias=True, exclude_none=True)
+        needed = permissions(api)
+        for path, item in part["paths"].items():
+            if path in paths:
+                raise ValueError(f"two functions serve {path}")
+            paths[path] = {
+                method: _operation(item[method], api.name, needed[method, path])
+                for method in METHODS
+                if method in item
+            }
+        for name, body in part.get("components", {}).get("schemas", {}).items():
+            if schemas.setdefault(name, body) != body:
+                raise ValueError(f"two different schemas are called {name}")
+        merged = merged or {key: part[key] for key in ("openapi", "info")} | {
+            "components": {"securitySchemes": part["components"]["securitySchemes"]}
+        }
+    for provider in ("stripe", "mercadopago"):
+        paths[f"/webhooks/{provider}"] = {"post": {**WEBHOOK, "summary": f"Events of {provider}"}}
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    merged["paths"] = dict(sorted(paths.items()))
+    merged["components"]["schemas"] = dict(sorted(schemas.items()))
+    return merged
+
+
+if __name__ == "__main__":
+    TARGET.write_text(json.dumps(document(), indent=1, sort_keys=False) + "\n")
+    sys.stdout.write(f"{TARGET.relative_to(ROOT)}\n")
