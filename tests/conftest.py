@@ -38,7 +38,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]
 def forget() -> None:
     """Clients and settings of the test before must not reach the next."""
     aws.reset()
-    settings.load.cache_clear()
+    settings.reset()
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """One OpenAPI 3.1 document from the routes of every API function.
 
-``python tools/openapi.py`` writes functions/docs/openapi.json, which the docs function serves. It is
-made at every build and never committed, so it cannot be behind the code.
+``python tools/openapi.py`` writes functions/docs/openapi.json, which the docs function serves. It
+is made at every build and never committed, so it cannot be behind the code.
 """
 
 import importlib.util
@@ -93,7 +93,7 @@ def apis() -> list[Api]:
 def permissions(api: Api) -> dict[tuple[str, str], str]:
     """(method, OpenAPI path) → the permission its handler declares."""
     found = {}
-    for route in [*api._static_routes, *api._dynamic_routes]:  # noqa: SLF001  # no public listing
+    for route in [*api._static_routes, *api._dynamic_routes]:  # no public listing
         for method in [route.method] if isinstance(route.method, str) else route.method:
             found[method.lower(), route.openapi_path] = route.func.permission
     return found

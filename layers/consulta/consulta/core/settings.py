@@ -6,7 +6,7 @@ just what it needs; a missing or malformed value fails the cold start, not a req
 
 import os
 from functools import cache
-from typing import TypeVar
+from typing import cast
 
 from pydantic import BaseModel, ConfigDict
 
@@ -17,16 +17,22 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-S = TypeVar("S", bound=Settings)
-
-
 @cache
+def _load(model: type[Settings]) -> Settings:
+    return model.model_validate({name.lower(): value for name, value in os.environ.items()})
+
+
 def load[S: Settings](model: type[S]) -> S:
     """The settings of this environment as ``model``; read once per model.
 
     Raises pydantic's ValidationError, which names the missing variable.
     """
-    return model.model_validate({name.lower(): value for name, value in os.environ.items()})
+    return cast("S", _load(model))
+
+
+def reset() -> None:
+    """Forget what was read: for tests."""
+    _load.cache_clear()
 
 
 class Tables(Settings):

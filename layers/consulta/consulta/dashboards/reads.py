@@ -1,0 +1,149 @@
+"""What the dashboards read, all of it at once: figures by key, and two bounded queries.
+
+Nothing here grows with history. Of the days of this month that are still to come there are at most
+31 rows, of months at most 12 back and 24 ahead; the queries stop after a few appointments.
+"""
+
+from calendar import monthrange
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from consulta.aggregates import figures
+from consulta.core import table
+from consulta.core.keys import Tenant
+from consulta.core.time import local_day, to_text
+from consulta.scheduling import names
+from consulta.scheduling.records import APPOINTMENT, BOOKED, OPEN, AppointmentItem
+from consulta.scheduling.schema import Appointment
+
+MONTHS_BACK, MONTHS_AHEAD = 11, 24
+LIST_SIZE = 5
+PAGE = 10
+DAY_BUDGET = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whose dashboard it is: figures of (``kind``, ``id``), and the list of their appointments."""
+
+    tenant: Tenant
+    kind: str
+    id: str
+    zone: str
+    now: datetime
+
+    @property
+    def today(self) -> date:
+        """The practice's calendar day."""
+        return local_day(self.now, self.zone)
+
+    def month(self, offset: int = 0) -> str:
+        """``yyyy-mm`` of this month, or of one ``offset`` months away."""
+        number = self.today.year * 12 + self.today.month - 1 + offset
+        return f"{number // 12:04}-{number % 12 + 1:02}"
+
+    @property
+    def last_of_month(self) -> date:
+        """The last day of this month."""
+        return self.today.replace(day=monthrange(self.today.year, self.today.month)[1])
+
+    def midnight_after(self, day: date) -> datetime:
+        """The instant at which ``day`` ends on the practice's clocks."""
+        return datetime.combine(day + timedelta(days=1), time(), ZoneInfo(self.zone))
+
+
+@dataclass(frozen=True, slots=True)
+class Upcoming:
+    """The next few open appointments, and how many are left until the figures take over."""
+
+    next: list[AppointmentItem]
+    near: int
+
+
+class Reads:
+    """All reads of one dashboard, under way together; a section waits for those that it needs."""
+
+    def __init__(self, subject: Subject, pool: ThreadPoolExecutor) -> None:
+        self.subject = subject
+        s = subject
+        self.total: Future[figures.Figures] = pool.submit(figures.total, s.tenant, s.kind, s.id)
+        self.months: Future[dict[str, figures.Figures]] = pool.submit(
+            figures.months, s.tenant, s.kind, s.id, s.month(-MONTHS_BACK), s.month(MONTHS_AHEAD)
+        )
+        self.days: Future[dict[date, figures.Figures]] = pool.submit(self._days)
+        self.upcoming: Future[Upcoming] = pool.submit(self._upcoming)
+        self.upcoming_shown: Future[list[Appointment]] = pool.submit(
+            lambda: self._shown(self.upcoming.result().next)
+        )
+        self.recent_shown: Future[list[Appointment]] = pool.submit(
+            lambda: self._shown(self._recent())
+        )
+
+    def _shown(self, items: list[AppointmentItem]) -> list[Appointment]:
+        return names.to_api(self.subject.tenant, items)
+
+    def _days(self) -> dict[date, figures.Figures]:
+        """The rest of this month after today. Patients have no day rows: their query covers it."""
+        s = self.subject
+        tomorrow = s.today + timedelta(days=1)
+        if s.kind == "PATIENT" or tomorrow > s.last_of_month:
+            return {}
+        return figures.days(s.tenant, s.kind, s.id, tomorrow, s.last_of_month)
+
+    def _near_end(self) -> datetime:
+        s = self.subject
+        return s.midnight_after(s.last_of_month if s.kind == "PATIENT" else s.today)
+
+    def _upcoming(self) -> Upcoming:
+        """From now on: the next few, and all until day rows (patients: month rows) take over."""
+        found: list[AppointmentItem] = []
+        end = self._near_end()
+        for read, item in enumerate(self._open_from_now()):
+            if (len(found) >= LIST_SIZE and item.start >= end) or read >= DAY_BUDGET:
+                break
+            found.append(item)
+        return Upcoming(found[:LIST_SIZE], sum(item.start < end for item in found))
+
+    def _open_from_now(self) -> Iterator[AppointmentItem]:
+        s = self.subject
+        statuses = {f":s{n}": str(status) for n, status in enumerate(sorted(OPEN))}
+        for query in self._queries(to_text(s.now), None, newest_first=False, statuses=statuses):
+            for raw in query.all(page_size=PAGE):
+                yield AppointmentItem.read(raw)
+
+    def _recent(self) -> list[AppointmentItem]:
+        s = self.subject
+        statuses = {f":s{n}": str(status) for n, status in enumerate(sorted(BOOKED))}
+        found: list[AppointmentItem] = []
+        for query in self._queries(None, to_text(s.now), newest_first=True, statuses=statuses):
+            # One page each: many cancelled ones make the list shorter, never the reading longer.
+            page = query.page(PAGE)
+            found += [AppointmentItem.read(raw) for raw in page.items]
+        return found[:LIST_SIZE]
+
+    def _queries(
+        self, low: str | None, high: str | None, *, newest_first: bool, statuses: dict[str, str]
+    ) -> Iterator[table.Query]:
+        s = self.subject
+        dimension = {"EXPERT": "l2", "PATIENT": "l3"}.get(s.kind)
+        if dimension:
+            partitions = [(s.tenant.listing_by(APPOINTMENT, s.kind, s.id), dimension)]
+        else:
+            # A practice's list is kept by month: this one and its neighbour are enough for a few.
+            utc_month = [to_text(s.now)[:7], s.month(-1 if newest_first else 1)]
+            names = dict.fromkeys(utc_month)
+            partitions = [(s.tenant.listing_by(APPOINTMENT, "MONTH", m), "l1") for m in names]
+        for partition, index in partitions:
+            yield table.Query(
+                partition,
+                index=index,
+                low=low,
+                high=high,
+                newest_first=newest_first,
+                where=f"#status IN ({', '.join(statuses)})",
+                names={"#status": "status"},
+                values=statuses,
+            )
