@@ -20,19 +20,19 @@ EXPERT = "helena@aurora.example"
 NEW_EXPERT = "tomas@aurora.example"
 PATIENT = "ines@example.com"
 
-ZONE = "Europe/Lisbon"
+ZONE = "America/Mexico_City"
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 HOURS = [{"from": "08:00", "to": "12:30"}, {"from": "13:30", "to": "20:00"}]
 SERVICES = (
-    ("First consultation", 50, 6000),
-    ("Follow-up", 50, 5000),
+    ("First consultation", 50, 120000),
+    ("Follow-up", 50, 90000),
     ("Introductory call", 20, 0),
 )
 PATIENTS = (
-    ("Inês Carvalho", "+351912345601", PATIENT),
-    ("Łukasz Wójcik", "+351912345602", "lukasz@example.com"),
-    ("Marta Nunes", "+351912345603", "marta@example.com"),
-    ("João Pestana", "+351912345604", "joao@example.com"),
+    ("Inés Carvajal", "+5255123456601", PATIENT),
+    ("Łukasz Wójcik", "+5255123456602", "lukasz@example.com"),
+    ("Marta Núñez", "+5255123456603", "marta@example.com"),
+    ("José Peña", "+5255123456604", "jose@example.com"),
 )
 # Patient, service, how it is paid. The first patient's are on their own dashboard.
 BOOKINGS = (
@@ -174,15 +174,15 @@ def _practice() -> dict[str, Any]:
     return {
         "name": "Clínica Aurora",
         "zone": ZONE,
-        "currency": "EUR",
-        "country": "PT",
+        "currency": "MXN",
+        "country": "MX",
         "commission_percent": "10",
         "owner": {"email": ADMIN, "name": "Beatriz Lima", "temporary_password": TEMPORARY},
     }
 
 
 def _expert(admin: Caller, email: str, name: str, *, complete: bool) -> str:
-    profile = {"title": "Psychologist", "bio": "Cognitive therapy.", "languages": ["pt", "en"]}
+    profile = {"title": "Psychologist", "bio": "Cognitive therapy.", "languages": ["es", "en"]}
     member = admin.post(
         "/v1/members",
         {
@@ -201,7 +201,7 @@ def _expert(admin: Caller, email: str, name: str, *, complete: bool) -> str:
             params={"expert_id": member["expert_id"]},
             json={
                 "zone": ZONE,
-                "weekly": {day: HOURS for day in WEEKDAYS},
+                "weekly": dict.fromkeys(WEEKDAYS, HOURS),
                 "slot_interval_minutes": 30,
                 "buffer_before_minutes": 0,
                 "buffer_after_minutes": 10,
@@ -217,14 +217,14 @@ def _service(admin: Caller, name: str, minutes: int, price: int, expert_id: str)
         "name": name,
         "kind": "SINGLE",
         "duration_minutes": minutes,
-        "price": {"amount": price, "currency": "EUR"},
+        "price": {"amount": price, "currency": "MXN"},
         "expert_ids": [expert_id],
     }
     return str(admin.post("/v1/services", body)["id"])
 
 
 def _connect(admin: Caller, practice_id: str, stripe_url: str) -> None:
-    admin.post("/v1/connect/accounts", {"payee": "practice", "country": "PT"})
+    admin.post("/v1/connect/accounts", {"payee": "practice", "country": "MX"})
     account = admin.get(f"/v1/connect/accounts/{practice_id}")["stripe_account"]
     # What the practice does on Stripe's own onboarding pages.
     Caller(stripe_url).post(f"/_control/accounts/{account}", {"state": "enabled"}, expect=200)

@@ -56,6 +56,13 @@ class Simulator(Protocol):
     def reset(self) -> None: ...
 
 
+def required(body: dict[str, Any], *names: str) -> dict[str, Any]:
+    """The body, once it is sure that it has these fields."""
+    if missing := [name for name in names if not body.get(name)]:
+        abort(400, f"give {', '.join(missing)}")
+    return body
+
+
 def body_of_request() -> dict[str, Any]:
     """The JSON body of a control call, however curl labelled it; {} when there is none."""
     body = request.get_json(force=True) if request.get_data() else {}
@@ -70,6 +77,7 @@ def take_fault(simulator: Simulator, method: str, path: str) -> Fault | None:
         for fault in simulator.faults:
             if fault.matches(method, path):
                 fault.times -= 1
+                simulator.faults[:] = [kept for kept in simulator.faults if kept.times > 0]
                 return fault
     return None
 
@@ -128,7 +136,7 @@ def control_blueprint(simulator: Simulator) -> Blueprint:
             abort(400, f"kind is one of: {', '.join(FAULT_KINDS)}")
         with simulator.lock:
             simulator.faults.append(Fault(**body))
-        return jsonify(faults=[asdict(fault) for fault in simulator.faults if fault.times])
+        return jsonify(faults=[asdict(fault) for fault in simulator.faults])
 
     @plane.post("/reset")
     def reset() -> Response:
@@ -138,17 +146,22 @@ def control_blueprint(simulator: Simulator) -> Blueprint:
         simulator.outbox.reset()
         return jsonify(status="ok")
 
+    refuse_as_json(plane)
+    return plane
+
+
+def refuse_as_json(plane: Blueprint) -> None:
+    """What a control call got wrong is answered {"error": …}, for the reader of curl's output."""
+
     @plane.errorhandler(HTTPException)
     def refused(error: HTTPException) -> tuple[Response, int]:
         return jsonify(error=error.description), error.code or 500
-
-    return plane
 
 
 class _Handler(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+    def log_request(self, code: int | str = "-", _size: int | str = "-") -> None:
         """One line per call without the query string: it may carry what a log must not."""
         path = self.path.partition("?")[0]
         self.log("info", "%s %s %s", self.command, path, code)

@@ -64,6 +64,8 @@ class Outbox:
         self.settings = Settings()
         self._sign = sign
         self._later = Later("webhooks")
+        self._http = requests.Session()
+        self._http.trust_env = False  # a proxy knows nothing of this machine's own addresses
         self._lock = threading.RLock()
         self._emissions: OrderedDict[str, Emission] = OrderedDict()
         self._held: list[Emission] = []
@@ -131,17 +133,24 @@ class Outbox:
 
     def _deliver(self, emission: Emission, attempt: int) -> None:
         settings = self.settings
-        if settings.webhook_url is None:
-            emission.state = "not_configured"
-            return
+        with self._lock:
+            if self._emissions.get(emission.id) is not emission:
+                return  # forgotten by a reset
+            if settings.webhook_url is None:
+                emission.state = "not_configured"
+                return
         message = self._sign(emission.event, settings)
         result: dict[str, Any] = {"at": time.time(), "attempt": attempt}
         try:
-            answer = requests.post(
-                message.url, data=message.body, headers=message.headers, timeout=TIMEOUT_S
+            answer = self._http.post(
+                message.url,
+                data=message.body,
+                headers=message.headers,
+                timeout=TIMEOUT_S,
+                allow_redirects=False,
             )
             result["status"] = answer.status_code
-            delivered = answer.ok
+            delivered = 200 <= answer.status_code < 300
         except requests.RequestException as error:
             result["error"] = type(error).__name__
             delivered = False

@@ -1,299 +1,25 @@
 """The local AWS against plain MiniStack: each patch is still needed, and works.
 
-When a test on the plain one fails, MiniStack has closed the gap: delete the patch. The rest
+When a test says that plain MiniStack no longer has a gap, the patch can go. The second part
 holds what the project relies on without a patch.
 """
 
-import io
 import json
 import os
-import socket
 import time
-import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
-import boto3
 import httpx
 import pytest
 
 from local import processes
 from local.aws import MINISTACK_VERSION
-from local.environment import endpoint, ministack_environment, runtime
-from local.processes import Service
-
-ROOT = Path(__file__).resolve().parents[2]
-STACK = "gaps"
-ORIGIN = "http://localhost:5173"
-PATIENCE_SECONDS = 15.0
-
-ECHO = """
-import importlib.util, json
-
-def lambda_handler(event, context):
-    spec = importlib.util.find_spec("in_the_layer")
-    return {
-        "statusCode": 200,
-        "headers": {"content-type": "application/json"},
-        "body": json.dumps({
-            "event": event,
-            "layer": spec.origin if spec else None,
-            "sees_pytest": importlib.util.find_spec("pytest") is not None,
-        }),
-    }
-"""
-
-AUTHORIZE = """
-import uuid
-
-def lambda_handler(event, context):
-    token = event["headers"].get("authorization", "none")
-    return {"isAuthorized": True, "context": {"token": token, "decision": str(uuid.uuid4())}}
-"""
-
-# Prints what it was given; what begins with "bad" fails, in the way the variable says.
-CONSUME = """
-import json, os
-
-def lambda_handler(event, context):
-    if "Records" not in event:
-        print(json.dumps(event))
-        return None
-    names, failures = [], []
-    for record in event["Records"]:
-        stream = record.get("dynamodb")
-        name = stream["Keys"]["pk"]["S"] if stream else json.loads(record["body"])["pk"]
-        names.append(name)
-        if name.startswith("bad"):
-            failures.append(stream["SequenceNumber"] if stream else record["messageId"])
-    print(json.dumps(names))
-    if failures and os.environ["MODE"] == "raise":
-        raise ValueError("bad")
-    return {"batchItemFailures": [{"itemIdentifier": failure} for failure in failures]}
-"""
-
-
-@dataclass(frozen=True)
-class Aws:
-    """A running MiniStack with the test's stack in it."""
-
-    url: str
-    outputs: dict[str, str]
-
-    def client(self, service: str) -> Any:
-        return boto3.client(service, endpoint_url=self.url)
-
-    def api(self, path: str, **request: Any) -> httpx.Response:
-        """A request to the stack's HTTP API by the address that plain MiniStack knows."""
-        address = f"{self.url}/_aws/execute-api/{self.outputs['Api']}/$default"
-        return httpx.request(request.pop("method", "GET"), address + path, **request)
-
-    def printed(self, function: str) -> list[Any]:
-        """What the function printed, oldest first."""
-        group = f"/aws/lambda/{self.outputs[function]}"
-        logs = self.client("logs")
-        found = [g["logGroupName"] for g in logs.describe_log_groups()["logGroups"]]
-        if group not in found:
-            return []
-        events = logs.filter_log_events(logGroupName=group)["events"]
-        return [json.loads(e["message"]) for e in events if e["message"].startswith(("[", "{"))]
-
-    def messages(self, queue: str) -> list[Any]:
-        received = self.client("sqs").receive_message(
-            QueueUrl=self.outputs[queue], MaxNumberOfMessages=10, WaitTimeSeconds=0
-        )
-        return [json.loads(message["Body"]) for message in received.get("Messages", [])]
-
-    def offer(self, table: str, mapping: str, names: list[str]) -> None:
-        """Write the items while the event source is off, so that they arrive as one batch."""
-        for name in names:
-            self.client("dynamodb").put_item(
-                TableName=self.outputs[table], Item={"pk": {"S": name}}
-            )
-        self.client("lambda").update_event_source_mapping(UUID=self.outputs[mapping], Enabled=True)
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    """The first true answer; fails when none comes in time."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
-    return answer
-
-
-def function(code: str, **properties: Any) -> dict[str, Any]:
-    defaults = {"InlineCode": code, "Handler": "index.lambda_handler", "Runtime": runtime()}
-    return {"Type": "AWS::Serverless::Function", "Properties": defaults | properties}
-
-
-def stream_source(table: str, **properties: Any) -> dict[str, Any]:
-    defaults = {
-        "Stream": {"Fn::GetAtt": [table, "StreamArn"]},
-        "StartingPosition": "TRIM_HORIZON",
-        "Enabled": False,
-        "DestinationConfig": {
-            "OnFailure": {"Type": "SQS", "Destination": {"Fn::GetAtt": ["Failures", "Arn"]}}
-        },
-    }
-    return {"Records": {"Type": "DynamoDB", "Properties": defaults | properties}}
-
-
-def table_with_stream() -> dict[str, Any]:
-    return {
-        "Type": "AWS::DynamoDB::Table",
-        "Properties": {
-            "BillingMode": "PAY_PER_REQUEST",
-            "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
-            "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
-            "StreamSpecification": {"StreamViewType": "NEW_AND_OLD_IMAGES"},
-        },
-    }
-
-
-def template() -> dict[str, Any]:
-    """What the project's template does, in small."""
-    not_ignored = {"dynamodb": {"Keys": {"pk": {"S": [{"anything-but": ["ignored"]}]}}}}
-    api = {"ApiId": {"Ref": "Api"}, "Method": "ANY"}
-    routes = {
-        "Own": {"Type": "HttpApi", "Properties": api | {"Path": "/v1/echo/{proxy+}"}},
-        "Open": {
-            "Type": "HttpApi",
-            "Properties": api | {"Path": "/webhooks/echo", "Auth": {"Authorizer": "NONE"}},
-        },
-    }
-    resources = {
-        "Api": {
-            "Type": "AWS::Serverless::HttpApi",
-            "Properties": {
-                "CorsConfiguration": {"AllowOrigins": [ORIGIN], "AllowMethods": ["GET"]},
-                "Auth": {
-                    "DefaultAuthorizer": "Token",
-                    "Authorizers": {
-                        "Token": {
-                            "FunctionArn": {"Fn::GetAtt": ["Authorizer", "Arn"]},
-                            "AuthorizerPayloadFormatVersion": "2.0",
-                            "EnableSimpleResponses": True,
-                            "EnableFunctionDefaultPermissions": True,
-                            "Identity": {"ReauthorizeEvery": 0},
-                        }
-                    },
-                },
-            },
-        },
-        "Layer": {
-            "Type": "AWS::Serverless::LayerVersion",
-            "Properties": {"ContentUri": "s3://layers/layer.zip"},
-        },
-        "Authorizer": function(AUTHORIZE),
-        "Echo": function(ECHO, Layers=[{"Ref": "Layer"}], Events=routes),
-        "Other": function(ECHO, Layers=[{"Ref": "Layer"}]),
-        "PartialTable": table_with_stream(),
-        "Partial": function(
-            CONSUME,
-            Environment={"Variables": {"MODE": "report"}},
-            Events=stream_source(
-                "PartialTable",
-                FunctionResponseTypes=["ReportBatchItemFailures"],
-                MaximumRetryAttempts=1,
-                FilterCriteria={"Filters": [{"Pattern": json.dumps(not_ignored)}]},
-            ),
-        ),
-        "BisectedTable": table_with_stream(),
-        "Bisected": function(
-            CONSUME,
-            Environment={"Variables": {"MODE": "raise"}},
-            Events=stream_source(
-                "BisectedTable", MaximumRetryAttempts=0, BisectBatchOnFunctionError=True
-            ),
-        ),
-        "Failures": {"Type": "AWS::SQS::Queue"},
-        "DeadLetters": {"Type": "AWS::SQS::Queue"},
-        "Work": {
-            "Type": "AWS::SQS::Queue",
-            "Properties": {
-                "VisibilityTimeout": 1,
-                "RedrivePolicy": {
-                    "deadLetterTargetArn": {"Fn::GetAtt": ["DeadLetters", "Arn"]},
-                    "maxReceiveCount": 2,
-                },
-            },
-        },
-        "Worker": function(
-            CONSUME,
-            Timeout=1,
-            Environment={"Variables": {"MODE": "report"}},
-            Events={
-                "Queue": {
-                    "Type": "SQS",
-                    "Properties": {
-                        "Queue": {"Fn::GetAtt": ["Work", "Arn"]},
-                        "FunctionResponseTypes": ["ReportBatchItemFailures"],
-                        "FilterCriteria": {
-                            "Filters": [{"Pattern": json.dumps({"body": {"kind": ["work"]}})}]
-                        },
-                    },
-                }
-            },
-        ),
-        "Scheduled": function(CONSUME),
-        "Minutely": function(
-            CONSUME,
-            Events={
-                "Sweep": {
-                    "Type": "ScheduleV2",
-                    "Properties": {"ScheduleExpression": "rate(1 minute)", "Input": '{"a": 1}'},
-                }
-            },
-        ),
-    }
-    return {
-        "Transform": "AWS::Serverless-2016-10-31",
-        "Resources": resources,
-        "Outputs": {name: {"Value": {"Ref": name}} for name in resources if name != "Layer"}
-        | {
-            f"{name}Mapping": {"Value": {"Ref": f"{name}Records"}}
-            for name in ("Partial", "Bisected")
-        }
-        | {"ScheduledArn": {"Value": {"Fn::GetAtt": ["Scheduled", "Arn"]}}},
-    }
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def start(module: str, folder: Path) -> Aws:
-    """Start a MiniStack in the folder and deploy the template into it."""
-    port = free_port()
-    for name in ("tmp", "layers"):
-        (folder / name).mkdir()
-    environment = ministack_environment(port, folder / "tmp", folder / "layers", auth=False)
-    aws = Aws(endpoint(port), {})
-    health = f"{aws.url}/_ministack/health"
-    processes.start(folder, Service("aws", (module,), environment, health), ROOT)
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as layer:
-        layer.writestr("python/in_the_layer.py", "")
-    aws.client("s3").create_bucket(Bucket="layers")
-    aws.client("s3").put_object(Bucket="layers", Key="layer.zip", Body=archive.getvalue())
-    cloudformation = aws.client("cloudformation")
-    cloudformation.create_stack(
-        StackName=STACK,
-        TemplateBody=json.dumps(template()),
-        Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
-    )
-    waiter = cloudformation.get_waiter("stack_create_complete")
-    waiter.wait(StackName=STACK, WaiterConfig={"Delay": 0.2, "MaxAttempts": 100})
-    outputs = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]["Outputs"]
-    return Aws(aws.url, {o["OutputKey"]: o["OutputValue"] for o in outputs})
+from local.environment import ministack_environment
+from tests.integration.gaps_stack import ORIGIN, Aws, start, until
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -323,3 +49,206 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
         yield start("ministack", folder)
     finally:
         processes.stop_all(folder)
+
+
+def test_the_patches_are_for_the_version_that_is_pinned() -> None:
+    assert version("ministack") == MINISTACK_VERSION
+
+
+# --- gaps, and their patches --------------------------------------------------------------------
+
+
+def test_an_http_api_has_the_routes_of_its_openapi_body(patched: Aws, plain: Aws) -> None:
+    assert plain.api("/webhooks/echo").status_code == 404
+    assert patched.api("/webhooks/echo").status_code == 200
+    preflight = patched.api("/webhooks/echo", method="OPTIONS", headers={"origin": ORIGIN})
+    assert preflight.headers["access-control-allow-origin"] == ORIGIN
+
+
+def test_cookies_are_a_list_of_the_event_and_no_header(patched: Aws, plain: Aws) -> None:
+    url = plain.hand_made_api("Echo")
+    event = httpx.get(url, headers={"cookie": "a=1; b=2"}).json()["event"]
+    assert "cookies" not in event
+    event = patched.api("/webhooks/echo", headers={"cookie": "a=1; b=2"}).json()["event"]
+    assert event["cookies"] == ["a=1", "b=2"]
+    assert "cookie" not in event["headers"]
+
+
+def test_the_http_api_answers_at_the_root(patched: Aws, plain: Aws) -> None:
+    plain.hand_made_api("Echo")
+    assert httpx.get(f"{plain.url}/webhooks/echo").status_code == 404
+    answer = httpx.get(f"{patched.url}/v1/echo/a%20b?x=1").json()
+    assert answer["event"]["rawPath"] == "/v1/echo/a b"
+    assert answer["event"]["rawQueryString"] == "x=1"
+    preflight = httpx.options(f"{patched.url}/v1/echo/a", headers={"origin": ORIGIN})
+    assert preflight.headers["access-control-allow-origin"] == ORIGIN
+
+
+def test_reported_stream_failures_are_retried_and_then_sent_away(patched: Aws, plain: Aws) -> None:
+    names = ["one", "bad", "ignored", "two"]
+    for aws in (patched, plain):
+        aws.offer("PartialTable", "PartialMapping", names)
+    failure = until(lambda: patched.messages("Failures"))[0]
+    assert failure["DDBStreamBatchInfo"]["batchSize"] == 2
+    assert failure["requestContext"]["condition"] == "RetryAttemptsExhausted"
+    # The failed record and what follows it, once more; what the filter drops, never.
+    assert patched.printed("Partial") == [["one", "bad", "two"], ["bad", "two"]]
+    # Plain MiniStack takes the batch for done: the failed record is lost.
+    assert until(lambda: plain.printed("Partial")) == [["one", "bad", "two"]]
+    assert plain.messages("Failures") == []
+
+
+def test_a_failing_stream_batch_is_cut_until_only_the_bad_record_is_lost(
+    patched: Aws, plain: Aws
+) -> None:
+    names = ["one", "two", "three", "bad-four"]
+    for aws in (patched, plain):
+        aws.offer("BisectedTable", "BisectedMapping", names)
+    failure = until(lambda: patched.messages("Failures"))[0]
+    assert failure["DDBStreamBatchInfo"]["batchSize"] == 1
+    assert patched.printed("Bisected")[-1] == ["bad-four"]
+    assert {"one", "two", "three"} <= {n for batch in patched.printed("Bisected") for n in batch}
+    # Without the patch, MaximumRetryAttempts of 0 or not, the whole batch comes again and again.
+    until(lambda: len(plain.printed("Bisected")) > 1)
+    assert {tuple(batch) for batch in plain.printed("Bisected")} == {tuple(names)}
+
+
+def test_a_schedule_keeps_to_its_time_zone(patched: Aws, plain: Aws) -> None:
+    zone = "America/Sao_Paulo"
+    soon = datetime.now(UTC) + timedelta(seconds=2)
+    expression = f"at({soon.astimezone(ZoneInfo(zone)):%Y-%m-%dT%H:%M:%S})"
+    for aws in (patched, plain):
+        aws.client("scheduler").create_schedule(
+            Name="report",
+            ScheduleExpression=expression,
+            ScheduleExpressionTimezone=zone,
+            FlexibleTimeWindow={"Mode": "OFF"},
+            ActionAfterCompletion="DELETE",
+            Target={
+                "Arn": aws.outputs["ScheduledArn"],
+                "RoleArn": "arn:aws:iam::000000000000:role/scheduler",
+                "Input": '{"due": "<aws.scheduler.scheduled-time>"}',
+            },
+        )
+    (event,) = until(lambda: patched.printed("Scheduled"))
+    assert event == {"due": f"{soon:%Y-%m-%dT%H:%M:%SZ}"}
+    assert patched.client("scheduler").list_schedules(NamePrefix="report")["Schedules"] == []
+    # Read as UTC, it lay three hours back when it was created, and fires with the first sweep.
+    (event,) = until(lambda: plain.printed("Scheduled"))
+    assert event == {"due": "<aws.scheduler.scheduled-time>"}
+
+
+def test_a_silent_function_answers_at_once(patched: Aws, plain: Aws) -> None:
+    def fastest(aws: Aws) -> float:
+        seconds = []
+        for _ in range(8):
+            began = time.perf_counter()
+            aws.client("lambda").invoke(FunctionName=aws.outputs["Other"], Payload=b"{}")
+            seconds.append(time.perf_counter() - began)
+        return min(seconds)
+
+    assert fastest(plain) > 0.050
+    assert fastest(patched) < 0.050
+
+
+def test_functions_share_an_unpacked_layer(patched: Aws, plain: Aws) -> None:
+    def folders(aws: Aws) -> set[str]:
+        return {aws.invoke(name)["layer"] for name in ("Echo", "Other")}
+
+    assert len(folders(plain)) == 2
+    assert len(folders(patched)) == 1
+
+
+def test_functions_do_not_see_the_developers_packages(patched: Aws, plain: Aws) -> None:
+    assert plain.invoke("Other")["sees_pytest"]
+    assert not patched.invoke("Other")["sees_pytest"]
+
+
+# --- relied on without a patch ------------------------------------------------------------------
+
+
+def test_an_authorizer_without_identity_source_decides_on_every_request(patched: Aws) -> None:
+    contexts = [
+        httpx.get(f"{patched.url}/v1/echo/a", headers=headers).json()["event"]["requestContext"]
+        for headers in ({}, {}, {"authorization": "Bearer x"})
+    ]
+    seen = [context["authorizer"]["lambda"] for context in contexts]
+    assert [context["token"] for context in seen] == ["none", "none", "Bearer x"]
+    assert len({context["decision"] for context in seen}) == 3
+    open_route = httpx.get(f"{patched.url}/webhooks/echo").json()["event"]
+    assert "authorizer" not in open_route["requestContext"]
+
+
+def test_queue_messages_are_filtered_retried_one_by_one_and_end_as_dead_letters(
+    patched: Aws,
+) -> None:
+    names = ["one", "bad", "ignored"]
+    entries = [
+        {
+            "Id": n,
+            "MessageBody": json.dumps({"pk": n, "kind": "other" if n == "ignored" else "work"}),
+        }
+        for n in names
+    ]
+    patched.client("sqs").send_message_batch(QueueUrl=patched.outputs["Work"], Entries=entries)
+    (dead,) = until(lambda: patched.messages("DeadLetters"))
+    assert dead["pk"] == "bad"
+    delivered = [name for batch in patched.printed("Worker") for name in batch]
+    assert sorted(delivered) == ["bad", "bad", "one"]
+
+
+def test_a_schedule_of_the_template_is_there(patched: Aws) -> None:
+    scheduler = patched.client("scheduler")
+    names = [s["Name"] for s in scheduler.list_schedules()["Schedules"]]
+    schedules = [scheduler.get_schedule(Name=name) for name in names]
+    assert "rate(1 minute)" in [schedule["ScheduleExpression"] for schedule in schedules]
+
+
+def test_secrets_keep_the_value_that_was_put(patched: Aws) -> None:
+    secrets = patched.client("secretsmanager")
+    arn = secrets.create_secret(Name="provider", SecretString="{}")["ARN"]
+    secrets.put_secret_value(SecretId=arn, SecretString='{"api_key": "k"}')
+    assert secrets.get_secret_value(SecretId=arn)["SecretString"] == '{"api_key": "k"}'
+
+
+def test_a_key_decrypts_in_the_same_context_only(patched: Aws) -> None:
+    kms = patched.client("kms")
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    context = {"practice": "a"}
+    encrypted = kms.encrypt(KeyId=key, Plaintext=b"token", EncryptionContext=context)
+    blob = encrypted["CiphertextBlob"]
+    assert kms.decrypt(CiphertextBlob=blob, EncryptionContext=context)["Plaintext"] == b"token"
+    with pytest.raises(kms.exceptions.InvalidCiphertextException):
+        kms.decrypt(CiphertextBlob=blob, EncryptionContext={"practice": "b"})
+
+
+def test_mail_of_a_verified_sender_is_in_the_mailbox(patched: Aws) -> None:
+    ses = patched.client("ses")
+    sender, recipient = "no-reply@example.com", ["someone@example.com"]
+    content = {"Subject": {"Data": "old"}, "Body": {"Text": {"Data": "a link"}}}
+    with pytest.raises(ses.exceptions.MessageRejected):
+        ses.send_email(
+            Source="x@example.org", Destination={"ToAddresses": recipient}, Message=content
+        )
+    ses.verify_email_identity(EmailAddress=sender)
+    ses.send_email(Source=sender, Destination={"ToAddresses": recipient}, Message=content)
+    patched.client("sesv2").send_email(
+        FromEmailAddress=sender,
+        Destination={"ToAddresses": recipient},
+        Content={"Simple": content | {"Subject": {"Data": "new"}}},
+    )
+    mailbox = httpx.get(f"{patched.url}/_ministack/ses/messages").json()["messages"]
+    (messages,) = mailbox.values()  # by account
+    assert [message["Subject"] for message in messages] == ["old", "new"]
+    assert {message["BodyText"] for message in messages} == {"a link"}
+
+
+def test_a_presigned_link_gives_the_file(patched: Aws) -> None:
+    s3 = patched.client("s3")
+    s3.put_object(Bucket="layers", Key="report.pdf", Body=b"%PDF", ContentType="application/pdf")
+    link = s3.generate_presigned_url(
+        "get_object", Params={"Bucket": "layers", "Key": "report.pdf"}, ExpiresIn=60
+    )
+    answer = httpx.get(link)
+    assert answer.content == b"%PDF"
+    assert answer.headers["content-type"] == "application/pdf"

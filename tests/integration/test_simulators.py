@@ -854,7 +854,9 @@ def test_mp_payment_with_the_sellers_token(
     ]
     assert paid["transaction_details"]["net_received_amount"] == 50.87
 
-    assert platform.payment().get(paid["id"])["response"]["id"] == paid["id"]
+    for token in ("TEST-any", "APP_USR-platform"):
+        read = sdk_with(mp, token).payment().get(paid["id"])
+        assert read["response"]["id"] == paid["id"]
     other = sdk_with(mp, grant(mp, platform, seller="other")["access_token"])
     assert cause(other.payment().get(paid["id"])) == (404, 2000)
     assert sdk_with(mp, "APP_USR-unknown").payment().get(paid["id"])["status"] == 401

@@ -68,7 +68,7 @@ def _strict_dict(hint: Any) -> Any:
     strict = te.TypedDict(  # type: ignore[misc]
         hint.__name__, {k: _strict(v) for k, v in hints.items() if k not in _OPTIONS}
     )
-    strict.__pydantic_config__ = ConfigDict(extra="forbid")
+    strict.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
     return strict
 
 

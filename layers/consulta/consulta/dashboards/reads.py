@@ -40,10 +40,10 @@ class Subject:
         """The practice's calendar day."""
         return local_day(self.now, self.zone)
 
-    def month(self, offset: int = 0) -> str:
-        """``yyyy-mm`` of this month, or of one ``offset`` months away."""
+    def month(self, offset: int = 0) -> date:
+        """The first day of this month, or of the one ``offset`` months away."""
         number = self.today.year * 12 + self.today.month - 1 + offset
-        return f"{number // 12:04}-{number % 12 + 1:02}"
+        return date(number // 12, number % 12 + 1, 1)
 
     @property
     def last_of_month(self) -> date:
@@ -69,8 +69,8 @@ class Reads:
     def __init__(self, subject: Subject, pool: ThreadPoolExecutor) -> None:
         self.subject = subject
         s = subject
-        self.total: Future[figures.Figures] = pool.submit(figures.total, s.tenant, s.kind, s.id)
-        self.months: Future[dict[str, figures.Figures]] = pool.submit(
+        self.total: Future[figures.Figures] = pool.submit(self._total)
+        self.months: Future[dict[date, figures.Figures]] = pool.submit(
             figures.months, s.tenant, s.kind, s.id, s.month(-MONTHS_BACK), s.month(MONTHS_AHEAD)
         )
         self.days: Future[dict[date, figures.Figures]] = pool.submit(self._days)
@@ -84,6 +84,11 @@ class Reads:
 
     def _shown(self, items: list[AppointmentItem]) -> list[Appointment]:
         return names.to_api(self.subject.tenant, items)
+
+    def _total(self) -> figures.Figures:
+        s = self.subject
+        key = (s.kind, s.id, figures.TOTAL)
+        return figures.read(s.tenant, [key])[key]
 
     def _days(self) -> dict[date, figures.Figures]:
         """The rest of this month after today. Patients have no day rows: their query covers it."""
@@ -133,9 +138,9 @@ class Reads:
             partitions = [(s.tenant.listing_by(APPOINTMENT, s.kind, s.id), dimension)]
         else:
             # A practice's list is kept by month: this one and its neighbour are enough for a few.
-            utc_month = [to_text(s.now)[:7], s.month(-1 if newest_first else 1)]
-            names = dict.fromkeys(utc_month)
-            partitions = [(s.tenant.listing_by(APPOINTMENT, "MONTH", m), "l1") for m in names]
+            neighbour = f"{s.month(-1 if newest_first else 1):%Y-%m}"
+            both = dict.fromkeys((to_text(s.now)[:7], neighbour))
+            partitions = [(s.tenant.listing_by(APPOINTMENT, "MONTH", m), "l1") for m in both]
         for partition, index in partitions:
             yield table.Query(
                 partition,

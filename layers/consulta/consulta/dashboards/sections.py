@@ -1,6 +1,7 @@
 """The sections: each a function of what was read, none knowing of the others."""
 
 from collections.abc import Iterable
+from datetime import date
 
 from consulta.aggregates.figures import Figures
 from consulta.core.money import BASIS_POINTS
@@ -23,7 +24,7 @@ MONEY = ("collected", "refunded", "commission", "commission_returned", "fee", "t
 
 def booked(row: Figures) -> int:
     """Appointments that were booked in earnest."""
-    return sum(row.get(f"status.{status}", 0) for status in BOOKED)
+    return sum(row[f"status.{status}"] for status in BOOKED)
 
 
 def upcoming_count(reads: Reads) -> int:
@@ -32,8 +33,8 @@ def upcoming_count(reads: Reads) -> int:
     months = reads.months.result()
     return (
         reads.upcoming.result().near
-        + sum(row.get("open", 0) for row in reads.days.result().values())
-        + sum(row.get("open", 0) for month, row in months.items() if month in ahead)
+        + sum(row["open"] for row in reads.days.result().values())
+        + sum(row["open"] for month, row in months.items() if month in ahead)
     )
 
 
@@ -45,7 +46,7 @@ def expert_stats(reads: Reads) -> ExpertStats:
         upcoming_appointments=upcoming_count(reads),
         appointments_this_month=booked(this_month) if this_month else 0,
         appointments_total=booked(total),
-        unique_patients=total.get("unique_patients", 0),
+        unique_patients=total["unique_patients"],
         average_rating=None,
     )
 
@@ -57,7 +58,7 @@ def patient_stats(reads: Reads) -> PatientStats:
     return PatientStats(
         upcoming_appointments=upcoming_count(reads),
         total_bookings=booked(total),
-        unique_experts=total.get("unique_experts", 0),
+        unique_experts=total["unique_experts"],
         next_appointment=following[0] if following else None,
     )
 
@@ -79,7 +80,7 @@ def spending(reads: Reads) -> SpendingList:
     total = reads.total.result()
     items = []
     for currency in currencies([total], ("spent", "refunded")):
-        paid, back = total.get(f"spent.{currency}", 0), total.get(f"refunded.{currency}", 0)
+        paid, back = total[f"spent.{currency}"], total[f"refunded.{currency}"]
         items.append(
             Spending(
                 paid=Amount(amount=paid, currency=currency),
@@ -101,7 +102,7 @@ def earnings(reads: Reads, practice: PracticeItem) -> EarningsList:
 
 
 def _parts(row: Figures | None, currency: str) -> dict[str, int]:
-    values = {name: row.get(f"{name}.{currency}", 0) if row else 0 for name in MONEY}
+    values = {name: row[f"{name}.{currency}"] if row else 0 for name in MONEY}
     commission = values["commission"] - values["commission_returned"]
     fees = values["fee"] + values["tax_withheld"]
     net = values["collected"] - values["refunded"] - commission - fees
@@ -114,17 +115,17 @@ def _parts(row: Figures | None, currency: str) -> dict[str, int]:
     }
 
 
-def _month(month: str, row: Figures | None, currency: str) -> MonthEarnings:
+def _month(month: date, row: Figures | None, currency: str) -> MonthEarnings:
     parts = _parts(row, currency)
     shown = {
         name: Amount(amount=parts[name], currency=currency)
         for name in ("gross", "commission", "net")
     }
-    return MonthEarnings(month=month, **shown)
+    return MonthEarnings(month=f"{month:%Y-%m}", **shown)
 
 
 def _in_currency(
-    currency: str, total: Figures, months: dict[str, Figures], reads: Reads
+    currency: str, total: Figures, months: dict[date, Figures], reads: Reads
 ) -> Earnings:
     subject = reads.subject
     by_month = [
@@ -134,7 +135,7 @@ def _in_currency(
     this_month, last_month = by_month[-1], by_month[-2]
     before = last_month.net.amount
     trend = round((this_month.net.amount - before) * 100 / abs(before), 1) if before else None
-    pending = total.get(f"pending_commission.{currency}", 0)
+    pending = total[f"pending_commission.{currency}"]
     return Earnings(
         currency=currency,
         **{

@@ -133,10 +133,13 @@ class PayeeItem(Item):
     """Who owns the connected accounts: the practice, or an expert who is paid directly.
 
     ``controller`` is Stripe's, as it was when last read; ``requirements_due`` says that Stripe asks
-    for something. Mercado Pago's tokens are a sub-item, encrypted.
+    for something. ``stripe_operation`` is the creation of the account, kept before it is sent:
+    {"id", "attempt", "sent_at", "country", "controller"}. Mercado Pago's tokens are a sub-item,
+    encrypted.
     """
 
     owner = UnicodeAttribute()
+    stripe_operation = JSONAttribute(null=True)
     stripe_account = UnicodeAttribute(null=True)
     controller = JSONAttribute(null=True)
     details_submitted = BooleanAttribute(default=False)
@@ -144,6 +147,8 @@ class PayeeItem(Item):
     payouts_enabled = BooleanAttribute(default=False)
     requirements_due = BooleanAttribute(default=False)
     on_behalf_of = BooleanAttribute(default=False)
+    # Whether a refund may be made in Stripe's own components, past our policy and guard.
+    refund_management = BooleanAttribute(default=False)
     mercadopago_user = UnicodeAttribute(null=True)
     read_at = InstantAttribute(null=True)
     walkpk = UnicodeAttribute()

@@ -1,0 +1,14 @@
+"""DynamoDB stream of the core table → figures."""
+
+from typing import Any
+
+from consulta.aggregates.stream import process
+from consulta.core.observe import observed
+
+
+def handle(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Apply one batch; what has to come again is answered as partial failures."""
+    return {"batchItemFailures": [{"itemIdentifier": n} for n in process(event["Records"])]}
+
+
+lambda_handler = observed(handle)

@@ -1,0 +1,45 @@
+"""Practices: /v1/practices."""
+
+from consulta.core.http import Api, Cursor, Id, IfMatch, Limit, needs
+from consulta.people import practices
+from consulta.people.schema import (
+    PracticeCreated,
+    PracticeIn,
+    PracticeOut,
+    PracticePage,
+    PracticePatch,
+)
+
+api = Api("practices")
+
+
+@api.post("/v1/practices")
+@needs("practices:write")
+def create(body: PracticeIn) -> PracticeCreated:
+    """A new practice with its owner: for the platform's operators."""
+    practice = practices.create(api.caller, body)
+    return api.created(practice, f"/v1/practices/{practice.id}")
+
+
+@api.get("/v1/practices")
+@needs("practices:read")
+def listing(limit: Limit = 20, cursor: Cursor = None) -> PracticePage:
+    """Every practice, the newest first: for the platform's operators."""
+    return api.ok(practices.listing(api.caller, limit, cursor))
+
+
+@api.get("/v1/practices/<practice_id>")
+@needs("practice:read")
+def get(practice_id: Id) -> PracticeOut:
+    """The caller's own practice."""
+    return api.ok(practices.get(api.caller, practice_id))
+
+
+@api.patch("/v1/practices/<practice_id>")
+@needs("practice:write")
+def change(practice_id: Id, body: PracticePatch, if_match: IfMatch = None) -> PracticeOut:
+    """Change the caller's own practice."""
+    return api.ok(practices.change(api.caller, practice_id, body, if_match))
+
+
+lambda_handler = api.handler

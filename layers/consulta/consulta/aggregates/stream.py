@@ -1,0 +1,141 @@
+"""Stream records of the core table → figures: one batch, practice by practice.
+
+A record that cannot be processed is parked: its key goes to the repair queue and the record counts
+as done, so that one bad item does not hold up everything behind it in its shard.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from consulta.aggregates import engine
+from consulta.aggregates.contributions import Malformed, contributes
+from consulta.core import aws, settings
+from consulta.core.errors import Busy
+from consulta.core.keys import Key, Tenant, tenant_of
+from consulta.core.observe import count, failure, logger
+
+# Of the function's 60 s. Practices whose turn does not come in time are delivered again.
+BUDGET_S = 40.0
+SEND_BATCH_MAX = 10
+
+# What DynamoDB answers to a write that it will never take, whenever it is sent.
+_REFUSED = {"ValidationException", "TransactionCanceledException"}
+
+Record = dict[str, Any]
+
+
+class StreamSettings(settings.Settings):
+    """Where keys of records that cannot be processed go."""
+
+    repair_queue_url: str
+
+
+class Delivery(NamedTuple):
+    """One record: the id to report it by (a sequence number), and what it says."""
+
+    record_id: str
+    change: engine.Change
+
+
+Park = Callable[[str], None]
+
+
+def process(records: Sequence[Record]) -> list[str]:
+    """Apply a batch. Gives the sequence numbers of the records to be delivered again."""
+    parked: dict[str, str] = {}
+    parts: dict[Tenant, list[Delivery]] = {}
+    for record in records:
+        found = record["dynamodb"]
+        key = Key(found["Keys"]["pk"]["S"], found["Keys"]["sk"]["S"])
+        if not contributes(key):
+            continue
+        number = found["SequenceNumber"]
+        try:
+            change = change_of(record)
+        except Malformed as error:
+            failure("a record cannot be processed", error, item=key.pk)
+            parked[number] = key.pk
+        else:
+            parts.setdefault(tenant_of(key.pk), []).append(Delivery(number, change))
+    end = time.monotonic() + BUDGET_S
+    failed: list[str] = []
+    for tenant, deliveries in parts.items():
+        failed += _apply_part(tenant, deliveries, end, parked)
+    failed += park(parked)
+    if failed:
+        count("FiguresRetried", len(failed))
+    return failed
+
+
+def change_of(record: Record) -> engine.Change:
+    """What one stream record says of its item. Raises Malformed."""
+    found = record["dynamodb"]
+    pk = found["Keys"]["pk"]["S"]
+    if "NewImage" in found:
+        return engine.as_of(pk, found["NewImage"])
+    return engine.removal(pk, found.get("OldImage", {}))
+
+
+def _apply_part(
+    tenant: Tenant, deliveries: Sequence[Delivery], end: float, parked: dict[str, str]
+) -> list[str]:
+    """One practice's part; adds to ``parked`` and gives the ids of what should come again."""
+    try:
+        changes = [delivery.change for delivery in deliveries]
+        engine.apply(tenant, changes, deadline_s=max(0.0, end - time.monotonic()))
+    except engine.NewerGeneration as newer:
+        # A deployment is under way. By the time of the repair the newer code has taken over.
+        logger.warning("the figures are of a newer generation", extra={"item": newer.pk})
+        parked |= {delivery.record_id: delivery.change.pk for delivery in deliveries}
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _REFUSED:
+            return _again(tenant, deliveries, error)
+        if len(deliveries) == 1:
+            only = deliveries[0]
+            failure("a record cannot be written", error, item=only.change.pk)
+            parked[only.record_id] = only.change.pk
+            return []
+        middle = len(deliveries) // 2
+        return [
+            *_apply_part(tenant, deliveries[:middle], end, parked),
+            *_apply_part(tenant, deliveries[middle:], end, parked),
+        ]
+    except (Busy, BotoCoreError) as error:
+        return _again(tenant, deliveries, error)
+    return []
+
+
+def _again(tenant: Tenant, deliveries: Sequence[Delivery], error: Exception) -> list[str]:
+    failure("a practice's records are to come again", error, practice=tenant.practice)
+    return [delivery.record_id for delivery in deliveries]
+
+
+def park(parked: dict[str, str]) -> list[str]:
+    """Send items' keys to the repair queue. Gives the ids of those that could not be sent."""
+    if not parked:
+        return []
+    # Several records of one item are one repair: it reads the item as it is then.
+    records_of: dict[str, list[str]] = {}
+    for record_id, pk in parked.items():
+        records_of.setdefault(pk, []).append(record_id)
+    count("FiguresParked", len(records_of))
+    queue = settings.load(StreamSettings).repair_queue_url
+    pks, failed = list(records_of), []
+    for start in range(0, len(pks), SEND_BATCH_MAX):
+        batch = pks[start : start + SEND_BATCH_MAX]
+        entries = [
+            {"Id": str(number), "MessageBody": json.dumps({"pk": pk})}
+            for number, pk in enumerate(batch)
+        ]
+        try:
+            answer = aws.client("sqs").send_message_batch(QueueUrl=queue, Entries=entries)
+            unsent = [batch[int(entry["Id"])] for entry in answer.get("Failed", ())]
+        except (ClientError, BotoCoreError) as error:
+            failure("keys cannot be parked", error)
+            unsent = batch
+        failed += [record_id for pk in unsent for record_id in records_of[pk]]
+    return failed

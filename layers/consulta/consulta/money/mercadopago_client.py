@@ -1,0 +1,86 @@
+"""The one place that imports Mercado Pago's SDK: its transport, and its errors in our words."""
+
+from http import HTTPStatus
+from typing import Any
+
+import requests
+from mercadopago import SDK
+from mercadopago.config import RequestOptions
+from mercadopago.errors import MercadoPagoError
+from mercadopago.http import HttpClient
+
+from consulta.core import settings
+from consulta.core.errors import NotFound, ProviderFailed
+from consulta.core.observe import count, logger
+
+_SDK_BASE = "https://api.mercadopago.com"
+# Seconds, to connect and then to read; the SDK takes a float only.
+TIMEOUT_S = 10.0
+RETRIES = 2
+
+
+class MercadoPagoBase(settings.Settings):
+    """Where Mercado Pago's API is."""
+
+    mercadopago_api_base: str = _SDK_BASE
+
+
+class _Transport(HttpClient):  # type: ignore[misc]  # the SDK has no types
+    """The SDK's transport to another base: it has no option for that."""
+
+    def __init__(self, base: str) -> None:
+        self._base = base.rstrip("/")
+
+    def request(self, method: str, url: str, **kwargs: Any) -> Any:
+        return super().request(method, self._base + url.removeprefix(_SDK_BASE), **kwargs)
+
+
+class WrongState(ProviderFailed):
+    """Refused as it stands (400): reading the payment says what it is."""
+
+
+def sdk(access_token: str) -> Any:
+    """The SDK in the name of whose token it is."""
+    base = settings.load(MercadoPagoBase).mercadopago_api_base
+    return SDK(access_token, http_client=_Transport(base))
+
+
+def options(access_token: str, key: str = "") -> Any:
+    """One call's options; ``key`` is our idempotency key, in place of the SDK's random one."""
+    headers = {"x-idempotency-key": key} if key else None
+    return RequestOptions(
+        access_token=access_token,
+        connection_timeout=TIMEOUT_S,
+        max_retries=RETRIES,
+        custom_headers=headers,
+    )
+
+
+def answer(operation: str, call: Any, *arguments: Any) -> Any:
+    """The body of a good answer, None where it has none.
+
+    404 → NotFound; 400 → WrongState; all else, no answer included → ProviderFailed. The error's
+    text, which may quote what was sent, goes nowhere.
+    """
+    try:
+        response = call(*arguments)
+    except (requests.RequestException, MercadoPagoError) as error:
+        _note(operation, type(error).__name__, 0, ())
+        raise ProviderFailed from None
+    if response.is_success:
+        return response["response"]
+    codes = [c.get("code") for c in response.error_causes or () if isinstance(c, dict)]
+    _note(operation, "refused", response.status_code, codes)
+    if response.status_code == HTTPStatus.NOT_FOUND:
+        raise NotFound("The payment provider has no such object")
+    if response.status_code == HTTPStatus.BAD_REQUEST:
+        raise WrongState
+    raise ProviderFailed
+
+
+def _note(operation: str, error: str, status: int, codes: Any) -> None:
+    logger.warning(
+        "mercado pago refused or did not answer",
+        extra={"operation": operation, "error": error, "status": status, "codes": list(codes)},
+    )
+    count("MercadoPagoErrors")

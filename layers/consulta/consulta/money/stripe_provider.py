@@ -1,0 +1,284 @@
+"""Payments through Stripe, as :class:`consulta.money.provider.PaymentProvider`.
+
+The charge's type follows the connected account's controller (rules §3): where the platform bears
+losses, a destination charge on the platform; where Stripe does, a direct charge on the account.
+The payer's device confirms with ``client_secret``; nothing is confirmed from here.
+
+What Stripe is sent says nothing about anybody's health: ids, amounts, and a neutral description.
+"""
+
+from typing import Any
+
+from consulta.core import money
+from consulta.core.errors import Conflict, Invalid
+from consulta.core.time import from_epoch, to_epoch
+from consulta.money.provider import Operation, PaymentDetails, ProviderPayment, ProviderRefund
+from consulta.money.records import PayeeItem, PaymentItem, Provider, RefundState, State
+from consulta.money.stripe_client import WrongState, client, translated
+
+PAYMENT_METHODS = ("card",)
+PAGE = 100
+# How far a lookup goes: three pages hold every intent of the minutes around one payment.
+LOOKUP_PAGES = 3
+LOOKUP_AROUND_S = 600
+_EXPAND = ["latest_charge.balance_transaction"]
+
+# Stripe's minor units where they are not ISO 4217's: what to multiply ours by, and to divide by.
+# https://docs.stripe.com/currencies#special-cases
+_FACTORS = {"ISK": (100, 1), "UGX": (100, 1), "MGA": (1, 100)}
+_THREE_PLACES = 3
+
+_STATES = {
+    "requires_payment_method": State.OPEN,
+    "requires_confirmation": State.OPEN,
+    "requires_action": State.OPEN,
+    "processing": State.PROCESSING,
+    "requires_capture": State.AUTHORIZED,
+    "succeeded": State.SUCCEEDED,
+    "canceled": State.CANCELLED,
+}
+_REFUND_STATES = {
+    "succeeded": RefundState.SUCCEEDED,
+    "failed": RefundState.FAILED,
+    "canceled": RefundState.FAILED,
+}
+
+
+def to_stripe(amount: int, currency: str) -> int:
+    """Our minor units as Stripe counts them. Raises Invalid for an amount it cannot take."""
+    factor, divisor = _FACTORS.get(currency, (1, 1))
+    # Of three decimal places the last must be zero.
+    step = 10 if money.exponent(currency) == _THREE_PLACES else divisor
+    if amount % step:
+        raise Invalid.of("body.amount", f"Stripe takes {currency} in steps of {step}")
+    return amount * factor // divisor
+
+
+def from_stripe(amount: int, currency: str) -> int:
+    """Stripe's minor units as ours."""
+    factor, divisor = _FACTORS.get(currency, (1, 1))
+    return amount * divisor // factor
+
+
+def is_direct(controller: dict[str, Any] | None) -> bool:
+    """Whether charges are made on the connected account itself, by its controller (rules §3).
+
+    Raises Conflict for a controller that neither kind of charge is right for.
+    """
+    found = controller or {}
+    losses = found.get("losses", {}).get("payments")
+    payer = found.get("fees", {}).get("payer")
+    if losses == "stripe":
+        return True
+    if losses == "application" and payer == "application":
+        return False
+    raise Conflict("The connected account's controller does not allow charges through us")
+
+
+def _account(payee: PayeeItem) -> str:
+    if not payee.stripe_account:
+        raise Conflict("The payee has no account at Stripe yet")
+    return str(payee.stripe_account)
+
+
+def _options(payee: PayeeItem, key: str = "") -> dict[str, str]:
+    options = {"idempotency_key": key} if key else {}
+    if is_direct(payee.controller):
+        options["stripe_account"] = _account(payee)
+    return options
+
+
+def _metadata(payment: PaymentItem, operation: Operation) -> dict[str, str]:
+    return {
+        "practice": payment.tenant.practice,
+        "payment": payment.item_id,
+        "op_id": operation.id,
+    }
+
+
+class StripeProvider:
+    """See :class:`consulta.money.provider.PaymentProvider`."""
+
+    name = Provider.STRIPE
+
+    def start(
+        self,
+        operation: Operation,
+        payment: PaymentItem,
+        payee: PayeeItem,
+        details: PaymentDetails,  # noqa: ARG002  # the payer's device gives them to Stripe itself
+    ) -> ProviderPayment:
+        """A payment intent, which the browser confirms. Raises Conflict without an account."""
+        account, currency = _account(payee), str(payment.currency)
+        params: dict[str, Any] = {
+            "amount": to_stripe(int(payment.amount), currency),
+            "currency": currency.lower(),
+            # payment_method_types under its name since this version of the API
+            "allowed_payment_method_types": list(PAYMENT_METHODS),
+            "description": f"Payment {payment.item_id}",
+            "metadata": _metadata(payment, operation),
+            "expand": _EXPAND,
+        }
+        if payment.commission:
+            params["application_fee_amount"] = to_stripe(int(payment.commission), currency)
+        if not is_direct(payee.controller):
+            params["transfer_data"] = {"destination": account}
+            if payee.on_behalf_of:
+                params["on_behalf_of"] = account
+        with translated("payment_intents.create"):
+            intent = client().v1.payment_intents.create(params, _options(payee, operation.key))
+        return normalised(intent.to_dict(), (), account)
+
+    def read(self, provider_id: str, payee: PayeeItem) -> ProviderPayment:
+        """The intent with its charge, settlement and refunds."""
+        options = _options(payee)
+        with translated("payment_intents.retrieve"):
+            intent = (
+                client()
+                .v1.payment_intents.retrieve(provider_id, {"expand": _EXPAND}, options)
+                .to_dict()
+            )
+            refunds: list[dict[str, Any]] = []
+            # A refund that failed has left no trace in the charge's amounts.
+            if intent["amount_received"]:
+                listed = client().v1.refunds.list(
+                    {"payment_intent": provider_id, "limit": PAGE}, options
+                )
+                refunds = [refund.to_dict() for refund in listed.auto_paging_iter()]
+        return normalised(intent, refunds, _account(payee))
+
+    def cancel(self, operation: Operation, provider_id: str, payee: PayeeItem) -> ProviderPayment:
+        """Cancel the intent; where its state no longer allows it, what it is by now."""
+        try:
+            with translated("payment_intents.cancel"):
+                intent = client().v1.payment_intents.cancel(
+                    provider_id, {"expand": _EXPAND}, _options(payee, operation.key)
+                )
+        except WrongState:
+            return self.read(provider_id, payee)
+        return normalised(intent.to_dict(), (), _account(payee))
+
+    def refund(
+        self, operation: Operation, payment: PaymentItem, payee: PayeeItem, amount: int
+    ) -> ProviderRefund:
+        """Give it back; the transfer and our fee go back in proportion, as Stripe computes it."""
+        currency = str(payment.currency)
+        params: dict[str, Any] = {
+            "payment_intent": str(payment.provider_id),
+            "amount": to_stripe(amount, currency),
+            "metadata": _metadata(payment, operation),
+        }
+        # Stripe refuses either flag where there is nothing to return.
+        if payment.commission:
+            params["refund_application_fee"] = True
+        if not is_direct(payee.controller):
+            params["reverse_transfer"] = True
+        with translated("refunds.create"):
+            refund = client().v1.refunds.create(params, _options(payee, operation.key))
+        return _refund(refund.to_dict(), currency)
+
+    def find(self, payment: PaymentItem, payee: PayeeItem) -> tuple[ProviderPayment, ...]:
+        """Every intent made for ``payment``: what to ask before a late retry (rules §6).
+
+        By metadata, among the intents of the minutes around our payment's creation; Stripe's search
+        would be simpler, but lags behind.
+        """
+        around = to_epoch(payment.created_at)
+        params = {
+            "created": {"gte": around - LOOKUP_AROUND_S, "lte": around + LOOKUP_AROUND_S},
+            "limit": PAGE,
+        }
+        found: list[str] = []
+        with translated("payment_intents.list"):
+            page = client().v1.payment_intents.list(params, _options(payee))
+            for _ in range(LOOKUP_PAGES):
+                found += [
+                    intent["id"] for intent in page if _is_of(payment, intent.to_dict()["metadata"])
+                ]
+                if not page.has_more:
+                    break
+                page = page.next_page()
+        return tuple(self.read(intent_id, payee) for intent_id in found)
+
+
+def _is_of(payment: PaymentItem, metadata: dict[str, str]) -> bool:
+    return (metadata.get("practice"), metadata.get("payment")) == (
+        payment.tenant.practice,
+        payment.item_id,
+    )
+
+
+# ---------------------------------------------------------------- Stripe's shapes in ours
+
+
+def normalised(
+    intent: dict[str, Any], refunds: list[dict[str, Any]] | tuple[()], account: str
+) -> ProviderPayment:
+    """A payment intent, with ``latest_charge.balance_transaction`` expanded, in our words.
+
+    An unknown status counts as processing: nothing is done about it until it is one that we know.
+    """
+    currency = intent["currency"].upper()
+    charge = intent.get("latest_charge") or {}
+    state = _STATES.get(intent["status"], State.PROCESSING)
+    # A declined attempt leaves a failed charge behind; what it says is not about the payment.
+    if charge.get("status") == "failed":
+        charge = {}
+    error = intent.get("last_payment_error") or {}
+    redirect = (intent.get("next_action") or {}).get("redirect_to_url") or {}
+    methods = intent.get("payment_method_types") or [""]
+    transfer = intent.get("transfer_data") or {}
+    settlement = charge.get("balance_transaction") or {}
+    return ProviderPayment(
+        id=intent["id"],
+        state=state,
+        amount=from_stripe(intent["amount"], currency),
+        currency=currency,
+        captured=from_stripe(intent["amount_received"], currency),
+        account=transfer.get("destination") or account,
+        practice=intent["metadata"].get("practice", ""),
+        payment=intent["metadata"].get("payment", ""),
+        method=(charge.get("payment_method_details") or {}).get("type") or methods[0],
+        failure_code=error.get("decline_code") or error.get("code") or "",
+        charge=charge.get("id", ""),
+        client_secret=intent.get("client_secret") or "",
+        action_url=redirect.get("url") or "",
+        requires_action=intent["status"] == "requires_action",
+        paid_at=from_epoch(charge["created"]) if charge and state is State.SUCCEEDED else None,
+        fee=_fee(settlement, currency),
+        commission=_commission(charge, settlement, currency),
+        balance_transaction=settlement.get("id", ""),
+        refunds=tuple(_refund(refund, currency) for refund in refunds),
+        raw={"status": intent["status"]},
+    )
+
+
+def _fee(settlement: dict[str, Any], currency: str) -> int | None:
+    """Stripe's own fee; None before settlement, and where that was in another currency.
+
+    Of a direct charge our commission is in the same list.
+    """
+    if not settlement or settlement["currency"].upper() != currency:
+        return None
+    own = (d["amount"] for d in settlement["fee_details"] if d["type"] != "application_fee")
+    return from_stripe(sum(own), currency)
+
+
+def _commission(charge: dict[str, Any], settlement: dict[str, Any], currency: str) -> int | None:
+    """What we really got of it; None before settlement."""
+    if not settlement:
+        return None
+    return from_stripe(charge.get("application_fee_amount") or 0, currency)
+
+
+def _refund(refund: dict[str, Any], currency: str) -> ProviderRefund:
+    """A failed refund is explained by the balance transaction that took it back."""
+    state = _REFUND_STATES.get(refund["status"], RefundState.REQUESTED)
+    name = "failure_balance_transaction" if state is RefundState.FAILED else "balance_transaction"
+    return ProviderRefund(
+        id=refund["id"],
+        amount=from_stripe(refund["amount"], currency),
+        state=state,
+        operation=(refund.get("metadata") or {}).get("op_id", ""),
+        balance_transaction=refund.get(name) or "",
+    )

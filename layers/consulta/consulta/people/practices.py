@@ -1,0 +1,125 @@
+"""Practices: made by the platform's operators, with their first owner; kept by their owners."""
+
+from decimal import Decimal
+from typing import Any
+
+from consulta.core import ids, keys, table
+from consulta.core.cursor import decode, encode
+from consulta.core.errors import NotFound
+from consulta.core.http import check_version
+from consulta.core.identity import Principal
+from consulta.core.keys import Tenant
+from consulta.core.permissions import Role
+from consulta.core.time import now, to_text
+from consulta.people import accounts, members, writes
+from consulta.people.policy import default_policy, to_stored
+from consulta.people.records import PRACTICE, PracticeItem
+from consulta.people.schema import (
+    PracticeCreated,
+    PracticeIn,
+    PracticeOut,
+    PracticePage,
+    PracticePatch,
+)
+
+
+def create(by: Principal, body: PracticeIn) -> PracticeCreated:
+    """A new practice with its owner, in one transaction after the owner's account."""
+    practice_id = ids.new_id("prac")
+    tenant, owner = Tenant(practice_id), body.owner
+    password = owner.temporary_password.get_secret_value() if owner.temporary_password else None
+    person = accounts.ensure(owner.email, password, "body.owner.temporary_password")
+    practice = PracticeItem.create(
+        tenant.item(PRACTICE, practice_id),
+        PRACTICE,
+        by.actor,
+        name=body.name,
+        zone=body.zone,
+        currency=body.currency,
+        country=body.country,
+        commission_bps=int(body.commission_percent * 100),
+        policy=default_policy(body.currency),
+        l1pk=keys.all_practices(),
+        l1sk=f"{to_text(now())}#{practice_id}",
+    )
+    member, actions = members.joining(
+        tenant,
+        by.actor,
+        person=person,
+        email=owner.email,
+        name=owner.name,
+        role=Role.OWNER,
+        expert=owner.expert,
+        patient=None,
+    )
+    table.transact([table.put_new(practice), *actions])
+    return PracticeCreated(**to_out(practice).model_dump(), owner_member_id=member.item_id)
+
+
+def listing(by: Principal, limit: int, cursor: str | None) -> PracticePage:
+    """Every practice, the newest first: for operators."""
+    scope = (by.person, "/v1/practices")
+    query = table.Query(keys.all_practices(), index="l1", newest_first=True)
+    page = query.page(limit, decode(cursor, *scope))
+    return PracticePage(
+        items=[to_out(PracticeItem.read(raw)) for raw in page.items],
+        next_cursor=encode(page.last_key, *scope),
+    )
+
+
+def of(tenant: Tenant) -> PracticeItem:
+    """A tenant's practice. Raises NotFound."""
+    practice = table.get(PracticeItem, tenant.item(PRACTICE, tenant.practice))
+    if practice is None:
+        raise NotFound
+    return practice
+
+
+def _own(by: Principal, practice_id: str) -> PracticeItem:
+    if practice_id != by.practice:
+        raise NotFound
+    return of(by.tenant)
+
+
+def get(by: Principal, practice_id: str) -> PracticeOut:
+    """The caller's own practice. Raises NotFound for any other."""
+    return to_out(_own(by, practice_id), commission=by.role is not Role.PATIENT)
+
+
+def change(
+    by: Principal, practice_id: str, body: PracticePatch, if_match: str | None
+) -> PracticeOut:
+    """Change the caller's own practice. A new policy holds for what is booked from now on.
+
+    Raises NotFound, PreconditionFailed, Conflict.
+    """
+    practice = _own(by, practice_id)
+    check_version(if_match, practice.version)
+    values: dict[str, Any] = body.model_dump(include={"name", "zone"}, exclude_none=True)
+    if body.policy is not None:
+        version = int(practice.policy["version"]) + 1
+        policy = to_stored(body.policy, practice.currency, version)
+        values["policy"] = PracticeItem.policy.serialize(policy)
+    if not values:
+        return to_out(practice)
+    try:
+        table.transact([table.change(practice, by.actor, set_=values)])
+    except table.ConditionFailed:
+        raise writes.lost_race(if_match) from None
+    return to_out(of(by.tenant))
+
+
+def to_out(practice: PracticeItem, *, commission: bool = True) -> PracticeOut:
+    """A practice as the API shows it."""
+    percent = Decimal(int(practice.commission_bps)) / 100
+    return PracticeOut(
+        id=practice.item_id,
+        name=practice.name,
+        zone=practice.zone,
+        currency=practice.currency,
+        country=practice.country,
+        commission_percent=f"{percent:.2f}" if commission else None,
+        policy=practice.policy,
+        created_at=practice.created_at,
+        version=int(practice.version),
+    )

@@ -1,0 +1,32 @@
+"""Every difference between MiniStack 1.5.33 and AWS that we close, by name.
+
+Each patch is one function whose docstring says the gap. tests/integration/test_local_aws.py
+shows for each that plain MiniStack still has the gap and that the patched one does not.
+"""
+
+from local.aws.front_door import serve_http_api_at_the_root
+from local.aws.http_api import import_openapi_bodies, move_cookies_out_of_headers
+from local.aws.schedules import fire_schedules_in_their_time_zone
+from local.aws.streams import honour_stream_failure_settings
+from local.aws.workers import (
+    do_not_wait_for_silent_functions,
+    extract_each_layer_once,
+    hide_the_virtual_environment,
+)
+
+PATCHES = (
+    import_openapi_bodies,
+    move_cookies_out_of_headers,
+    serve_http_api_at_the_root,
+    honour_stream_failure_settings,
+    fire_schedules_in_their_time_zone,
+    do_not_wait_for_silent_functions,
+    extract_each_layer_once,
+    hide_the_virtual_environment,
+)
+
+
+def apply_all() -> None:
+    """Apply every patch to the imported MiniStack; call once, before it serves."""
+    for patch in PATCHES:
+        patch()

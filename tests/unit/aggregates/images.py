@@ -1,0 +1,116 @@
+"""Items with figures, as DynamoDB's attribute maps, made by the real models."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from consulta.core.item import Actor
+from consulta.core.keys import Key, Tenant
+from consulta.core.table import Raw
+from consulta.money.records import PAYMENT, REFUND, PaymentItem, RefundItem
+from consulta.people.records import PATIENT, PatientItem
+from consulta.scheduling.records import APPOINTMENT, AppointmentItem
+
+PRACTICE_ID = "prac_01JC0000000000000000000000"
+TENANT = Tenant(PRACTICE_ID)
+BY = Actor("person_1", "request_1")
+AT = datetime(2026, 11, 20, 9, tzinfo=UTC)
+
+WHO = {"expert_id": "exp_1", "patient_id": "pat_1", "service_id": "srv_1"}
+DEFAULTS: dict[str, dict[str, Any]] = {
+    APPOINTMENT: WHO
+    | {
+        "status": "confirmed",
+        "payment_status": "unpaid",
+        "start": AT,
+        "end": AT,
+        "buffer_before_s": 0,
+        "buffer_after_s": 0,
+        "zone": "Europe/Lisbon",
+        "local_date": "2026-11-20",
+        "local_hour": 9,
+        "price": 5000,
+        "currency": "EUR",
+        "order_id": "ord_1",
+        "policy": {"version": 1},
+    },
+    PAYMENT: WHO
+    | {
+        "appointment_id": "appt_1",
+        "order_id": "ord_1",
+        "payee_id": "payee_1",
+        "provider": "stripe",
+        "state": "succeeded",
+        "amount": 5000,
+        "captured": 5000,
+        "commission": 500,
+        "fee": 95,
+        "currency": "EUR",
+        "zone": "Europe/Lisbon",
+        "local_date": "2026-11-20",
+    },
+    REFUND: WHO
+    | {
+        "payment_id": "pay_1",
+        "appointment_id": "appt_1",
+        "provider": "stripe",
+        "state": "succeeded",
+        "amount": 2000,
+        "commission": 200,
+        "currency": "EUR",
+        "reason": "cancelled",
+        "zone": "Europe/Lisbon",
+        "local_date": "2026-11-21",
+    },
+    PATIENT: {"name": "Ana", "local_date": "2026-11-19"},
+}
+MODELS = {
+    APPOINTMENT: AppointmentItem,
+    PAYMENT: PaymentItem,
+    REFUND: RefundItem,
+    PATIENT: PatientItem,
+}
+
+
+def key(entity: str, item_id: str, tenant: Tenant = TENANT) -> Key:
+    """An item's key."""
+    return tenant.item(entity, item_id)
+
+
+def image(
+    entity: str, item_id: str = "1", version: int = 1, tenant: Tenant = TENANT, **changes: Any
+) -> Raw:
+    """An item with the defaults of its entity, except for ``changes``; None takes one out."""
+    values = {name: v for name, v in (DEFAULTS[entity] | changes).items() if v is not None}
+    lists = {
+        name: f"{tenant.prefix}LIST#{name[:2]}" if name.endswith("pk") else item_id
+        for name in ("l1pk", "l1sk", "l2pk", "l2sk", "l3pk", "l3sk")
+        if name in MODELS[entity].get_attributes()
+    }
+    item = MODELS[entity].create(
+        key(entity, item_id, tenant),
+        entity,
+        BY,
+        version=version,
+        walkpk=tenant.listing(entity),
+        walksk=item_id,
+        **(lists | values),
+    )
+    # The stream gives plain maps; the model's are of a type of its own.
+    return dict(item.serialize())
+
+
+def record(number: int, new: Raw | None, old: Raw | None = None) -> dict[str, Any]:
+    """The stream's record of one change, as Lambda gets it."""
+    seen = new or old
+    assert seen is not None
+    body: dict[str, Any] = {
+        "Keys": {"pk": seen["pk"], "sk": seen["sk"]},
+        "SequenceNumber": f"{number:021d}",
+        "StreamViewType": "NEW_AND_OLD_IMAGES",
+    }
+    if new:
+        body["NewImage"] = new
+    if old:
+        body["OldImage"] = old
+    name = "MODIFY" if new and old else "INSERT" if new else "REMOVE"
+    return {"eventID": str(number), "eventName": name, "dynamodb": body}
