@@ -13,14 +13,14 @@ PROJECT := PYTHONPATH=$(SOURCES) $(BIN)/python -m
 STACK := $(BIN)/python -m local.stack
 PYTEST := $(BIN)/pytest
 # SAM as local/deploy.py calls it: no telemetry, no weekly question for a newer SAM, no account.
-SAM := __SAM_CLI_APP_DIR=.local/sam SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 $(BIN)/sam
+SAM := SAM_CLI_ENABLE_LANGUAGE_EXTENSIONS=1 __SAM_CLI_APP_DIR=.local/sam SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 $(BIN)/sam
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 	--no-header --no-annotate --python-version 3.12 $(if $(UPGRADE),--upgrade)
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help run stop status test lint types contracts template unit integration e2e format bench \
-	verify lock clean
+.PHONY: help run stop status test lint types contracts template unit integration e2e format openapi \
+	bench verify lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1|\2/p' Makefile | \
@@ -56,7 +56,7 @@ contracts: $(INSTALLED)  ## Check which package may import which
 	PYTHONPATH=$(SOURCES) $(BIN)/lint-imports
 
 template: $(INSTALLED)  ## Check template.yaml
-	@mkdir -p .local/sam && printf '{"lastVersionCheck": 4102444800}' > .local/sam/metadata.json
+	@mkdir -p .local/sam && printf '{"lastVersionCheck": 4102444800.0}' > .local/sam/metadata.json
 	$(BIN)/cfn-lint template.yaml
 	$(SAM) validate --lint --template-file template.yaml
 
@@ -72,6 +72,9 @@ e2e: $(INSTALLED)  ## Test the deployed system over HTTP
 format: $(INSTALLED)  ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+openapi: $(INSTALLED)  ## Write the API's description from the code (a build needs it)
+	@PYTHONPATH=$(SOURCES) $(BIN)/python tools/openapi.py
 
 bench: $(INSTALLED)  ## Measure against the budgets (ONLY=<prefix>: a part)
 	@$(PROJECT) benchmarks $(ONLY)

@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from local.environment import REGION, aws_environment, endpoint, wheel_settings
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / ".local" / "build"
 STACK_NAME = "consulta-local"
+OPENAPI = ROOT / "functions" / "docs" / "openapi.json"
 SOURCES = ("template.yaml", "samconfig.toml", "functions", "layers", "requirements", "tools")
 CONFIGURATION = ("--config-file", str(ROOT / "samconfig.toml"), "--config-env", "local")
 
@@ -45,10 +47,11 @@ def build(parameters: Mapping[str, str], log: Path) -> bool:
     if stamp.exists() and stamp.read_text() == digest:
         return False
     stamp.unlink(missing_ok=True)
+    _openapi(log)
     command = ["sam", "build", "--template-file", "template.yaml", "--build-dir", str(BUILD)]
     # A cache of its own: these wheels are this machine's, which need not be Lambda's.
     command += ["--cache-dir", str(BUILD.parent / "cache"), *CONFIGURATION]
-    output = _sam([*command, *_overrides(parameters)], log, _sam_environment(0) | settings)
+    output = _run([*command, *_overrides(parameters)], log, _sam_environment(0) | settings)
     if output is not None:
         raise DeployFailedError(f"sam build failed: {_last_error(output)} (all of it: {log})")
     stamp.write_text(digest)
@@ -62,7 +65,7 @@ def deploy(port: int, parameters: Mapping[str, str], log: Path) -> dict[str, str
     """
     command = ["sam", "deploy", "--template-file", str(BUILD / "template.yaml")]
     command += ["--stack-name", STACK_NAME, "--region", REGION, *CONFIGURATION]
-    output = _sam([*command, *_overrides(parameters)], log, _sam_environment(port))
+    output = _run([*command, *_overrides(parameters)], log, _sam_environment(port))
     cloudformation = boto3.client("cloudformation", endpoint_url=endpoint(port))
     if output is not None:
         reason = _cloudformation_reason(cloudformation) or _last_error(output)
@@ -71,8 +74,17 @@ def deploy(port: int, parameters: Mapping[str, str], log: Path) -> dict[str, str
     return {o["OutputKey"]: o["OutputValue"] for o in stack.get("Outputs", [])}
 
 
-def _sam(command: list[str], log: Path, environment: Mapping[str, str]) -> str | None:
-    """Run SAM with its output appended to the log; return the output if it failed."""
+def _openapi(log: Path) -> None:
+    """Write the API's description, which the docs function carries, from the code."""
+    project = {"PYTHONPATH": str(ROOT / "layers" / "consulta")}
+    command = [sys.executable, str(ROOT / "tools" / "openapi.py")]
+    output = _run(command, log, aws_environment(0) | project)
+    if output is not None:
+        raise DeployFailedError(f"make openapi failed: {_last_error(output)} (all of it: {log})")
+
+
+def _run(command: list[str], log: Path, environment: Mapping[str, str]) -> str | None:
+    """Run it with its output appended to the log; return the output if it failed."""
     result = subprocess.run(
         command,
         cwd=ROOT,
@@ -96,6 +108,7 @@ def _sam_environment(port: int) -> dict[str, str]:
     return aws_environment(port) | {
         "__SAM_CLI_APP_DIR": str(settings),
         "SAM_CLI_TELEMETRY": "0",
+        "SAM_CLI_ENABLE_LANGUAGE_EXTENSIONS": "1",
         "SAM_CLI_POLL_DELAY": "0.1",
     }
 
@@ -106,13 +119,13 @@ def _overrides(parameters: Mapping[str, str]) -> list[str]:
 
 
 def _digest(settings: Mapping[str, str]) -> str:
-    """A hash over the names and contents of everything that the build reads."""
+    """A hash over the names and contents of everything that the build is made from."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for source in SOURCES:
         path = ROOT / source
         files = [path] if path.is_file() else sorted(path.rglob("*"))
         for file in files:
-            if file.is_file() and "__pycache__" not in file.parts:
+            if file.is_file() and "__pycache__" not in file.parts and file != OPENAPI:
                 digest.update(f"{file.relative_to(ROOT)}\0".encode())
                 digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()

@@ -12,13 +12,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 20.0
 POLL_SECONDS = 0.05
 
 
@@ -36,13 +36,26 @@ class Service:
     health_url: str
 
 
-def start(folder: Path, service: Service, working_directory: Path) -> None:
-    """Start the service and return when it answers; its output goes to ``logs/<name>.log``.
+def start(folder: Path, services: Sequence[Service], working_directory: Path) -> None:
+    """Start the services side by side and return when all answer.
 
-    Raises StartFailedError, naming the log file.
+    Output goes to ``<folder>/logs/<name>.log``. Raises StartFailedError, naming that file.
     """
-    record = _record(folder, service.name)
-    log = folder / "logs" / f"{service.name}.log"
+    started = [(service, _spawn(folder, service, working_directory)) for service in services]
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    for service, process in started:
+        log = _log(folder, service.name)
+        while not _answers(service.health_url):
+            if process.poll() is not None:
+                raise StartFailedError(f"{service.name} ended while starting; see {log}.")
+            if time.monotonic() > deadline:
+                raise StartFailedError(f"{service.name} did not answer in time; see {log}.")
+            time.sleep(POLL_SECONDS)
+
+
+def _spawn(folder: Path, service: Service, working_directory: Path) -> subprocess.Popen[bytes]:
+    record = folder / "run" / f"{service.name}.pid"
+    log = _log(folder, service.name)
     for path in (record, log):
         path.parent.mkdir(parents=True, exist_ok=True)
     with record.open("a+") as lock, log.open("w") as output:
@@ -59,13 +72,7 @@ def start(folder: Path, service: Service, working_directory: Path) -> None:
         )
         lock.truncate(0)
         lock.write(str(process.pid))
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not _answers(service.health_url):
-        if process.poll() is not None:
-            raise StartFailedError(f"{service.name} ended while starting; see {log}.")
-        if time.monotonic() > deadline:
-            raise StartFailedError(f"{service.name} did not answer in time; see {log}.")
-        time.sleep(POLL_SECONDS)
+    return process
 
 
 def running(folder: Path) -> dict[str, int]:
@@ -89,8 +96,8 @@ def stop_all(folder: Path) -> list[str]:
     return list(stopped)
 
 
-def _record(folder: Path, name: str) -> Path:
-    return folder / "run" / f"{name}.pid"
+def _log(folder: Path, name: str) -> Path:
+    return folder / "logs" / f"{name}.log"
 
 
 def _is_held(record: Path) -> bool:

@@ -29,10 +29,10 @@ SERVICES = (
     ("Introductory call", 20, 0),
 )
 PATIENTS = (
-    ("Inés Carvajal", "+5255123456601", PATIENT),
-    ("Łukasz Wójcik", "+5255123456602", "lukasz@example.com"),
-    ("Marta Núñez", "+5255123456603", "marta@example.com"),
-    ("José Peña", "+5255123456604", "jose@example.com"),
+    ("Inés Carvajal", "+525512345601", PATIENT),
+    ("Łukasz Wójcik", "+525512345602", "lukasz@example.com"),
+    ("Marta Núñez", "+525512345603", "marta@example.com"),
+    ("José Peña", "+525512345604", "jose@example.com"),
 )
 # Patient, service, how it is paid. The first patient's are on their own dashboard.
 BOOKINGS = (
@@ -79,8 +79,7 @@ class Caller:
 def seed(
     api_url: str,
     outputs: dict[str, str],
-    stripe_url: str,
-    mercadopago_url: str,
+    simulators: dict[str, str],
     report: Callable[[str], None],
 ) -> list[dict[str, str]]:
     """Make the practice "Clínica Aurora"; gives the sign-ins {role, email, password}."""
@@ -98,8 +97,8 @@ def seed(
     services = [_service(admin, *service, expert_id) for service in SERVICES]
 
     report("connecting the payment providers")
-    _connect(admin, practice_id, stripe_url)
-    _connect_mercadopago(admin, api_url, mercadopago_url)
+    _connect(admin, practice_id, simulators["stripe"])
+    _connect_mercadopago(admin, api_url, simulators["mercadopago"])
     until(lambda: admin.get(f"/v1/experts/{expert_id}/setup")["can_publish"])
     admin.post(f"/v1/experts/{expert_id}/publish", {}, expect=200)
 
@@ -111,7 +110,7 @@ def seed(
     )
     for email in (EXPERT, NEW_EXPERT, PATIENT):
         sign_in(api_url, email)
-    _book(admin, expert_id, services, patients, stripe_url)
+    _book(admin, expert_id, services, patients, simulators["stripe"])
     admin.post(
         "/v1/report-schedules",
         {"frequency": "daily", "time": "08:00", "formats": ["pdf", "csv"], "recipients": [ADMIN]},

@@ -22,14 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import boto3
 import botocore.exceptions
 import httpx
 import typer
-from rich.console import Console
-from rich.status import Status
 
 from local import deploy, logs, processes
+from local.connect import connect_providers, verify_senders
 from local.environment import (
     HOST,
     REGION,
@@ -40,24 +38,13 @@ from local.environment import (
     runtime,
 )
 from local.processes import Service
+from local.progress import console, step
+from local.seed import SeedError, seed
 
 ROOT = deploy.ROOT
 DEFAULT_FOLDER = ROOT / ".local"
 DEFAULT_PORT = 4701
 OLDEST_PYTHON = (3, 12)
-
-STRIPE_SECRET = {
-    "api_key": "sk_test_local",
-    "webhook": {"current": "whsec_local", "previous": None, "until": None},
-}
-MERCADOPAGO_SECRET = {
-    "client_id": "app_local",
-    "client_secret": "cs_local",
-    "platform_access_token": "APP_USR-platform",
-    "webhook": {"current": "mpsec_local", "previous": None, "until": None},
-}
-
-console = Console(highlight=False)
 
 
 class StackError(RuntimeError):
@@ -97,12 +84,9 @@ class Stack:
         return endpoint(self.port)
 
     @property
-    def stripe_url(self) -> str:
-        return endpoint(self.port + 1)
-
-    @property
-    def mercadopago_url(self) -> str:
-        return endpoint(self.port + 2)
+    def simulators(self) -> dict[str, str]:
+        """The providers' base addresses by name, which is also the simulator's module."""
+        return {"stripe": endpoint(self.port + 1), "mercadopago": endpoint(self.port + 2)}
 
     @property
     def parameters(self) -> dict[str, str]:
@@ -115,8 +99,8 @@ class Stack:
             "ProtectTables": "false",
             "PublicUrl": self.api_url,
             "CognitoBase": self.api_url,
-            "StripeApiBase": self.stripe_url,
-            "MercadoPagoApiBase": self.mercadopago_url,
+            "StripeApiBase": self.simulators["stripe"],
+            "MercadoPagoApiBase": self.simulators["mercadopago"],
         }
 
 
@@ -150,21 +134,23 @@ def stop(folder: Path) -> list[str]:
 
 @contextmanager
 def running_stack(folder: Path, port: int) -> Iterator[dict[str, Any]]:
-    """A stack that lives as long as the ``with`` block; yields what stack.json holds."""
-    description = start(Stack(folder.resolve(), port))
+    """A stack that lives as long as the ``with`` block; yields what stack.json holds.
+
+    Within the block the process's own AWS calls go to that stack. Raises one of FAILURES.
+    """
+    environment = dict(os.environ)
     try:
-        yield description
+        yield start(Stack(folder.resolve(), port))
     finally:
         stop(folder.resolve())
+        os.environ.clear()
+        os.environ.update(environment)
 
 
 def _start(stack: Stack, *, seeded: bool) -> dict[str, Any]:
     log = stack.folder / "logs" / "deploy.log"
-    with step("Start the local AWS"):
-        processes.start(stack.folder, _local_aws(stack), ROOT)
-    with step("Start the simulators of Stripe and Mercado Pago"):
-        for service in _simulators(stack):
-            processes.start(stack.folder, service, ROOT)
+    with step("Start the local AWS and the simulators of Stripe and Mercado Pago"):
+        processes.start(stack.folder, [_local_aws(stack), *_simulators(stack)], ROOT)
     with deploy.build_lock():
         with step("Build the functions and layers") as progress:
             if not deploy.build(stack.parameters, log):
@@ -172,16 +158,15 @@ def _start(stack: Stack, *, seeded: bool) -> dict[str, Any]:
         with step("Deploy template.yaml"):
             outputs = deploy.deploy(stack.port, stack.parameters, log)
     with step("Connect the providers and the mailbox"):
-        _put_provider_secrets(stack, outputs)
-        _verify_sender_identities(stack)
-        _point_webhooks_at_the_api(stack)
+        connect_providers(stack.api_url, outputs, stack.simulators)
+        verify_senders(stack.api_url)
     signins = _seed(stack, outputs) if seeded else []
     description = {
         "api_url": stack.api_url,
         "docs_url": f"{stack.api_url}/v1/docs",
         "mailbox_url": f"{stack.api_url}/_ministack/ses/messages",
-        "stripe_url": stack.stripe_url,
-        "mercadopago_url": stack.mercadopago_url,
+        "stripe_url": stack.simulators["stripe"],
+        "mercadopago_url": stack.simulators["mercadopago"],
         "region": REGION,
         "stack_name": deploy.STACK_NAME,
         "outputs": outputs,
@@ -192,35 +177,6 @@ def _start(stack: Stack, *, seeded: bool) -> dict[str, Any]:
 
 
 # --- steps --------------------------------------------------------------------------------------
-
-
-class Progress:
-    """What the step under way has to say; the last word stands beside its time."""
-
-    def __init__(self, title: str, status: Status) -> None:
-        self._title = title
-        self._status = status
-        self.last = ""
-
-    def show(self, text: str) -> None:
-        self.last = text
-        self._status.update(f"{self._title}: {text}")
-
-
-@contextmanager
-def step(title: str) -> Iterator[Progress]:
-    """Show a step while it runs, and then how long it took."""
-    began = time.monotonic()
-    with console.status(title) as status:
-        progress = Progress(title, status)
-        try:
-            yield progress
-        except BaseException:
-            console.print(f"[red]✗[/red] {title}")
-            raise
-    took = f"{time.monotonic() - began:.1f} s"
-    note = f"{took}, {progress.last}" if progress.last else took
-    console.print(f"[green]✓[/green] {title} [dim]({note})[/dim]")
 
 
 def _use_local_aws_only(port: int) -> None:
@@ -286,52 +242,20 @@ def _simulators(stack: Stack) -> list[Service]:
     return [
         Service(
             name,
-            (f"local.simulators.{name}", "--port", str(port)),
+            (f"local.simulators.{name}", "--port", address.rpartition(":")[2]),
             aws_environment(stack.port),
-            f"{endpoint(port)}/_control/health",
+            f"{address}/_control/health",
         )
-        for name, port in (("stripe", stack.port + 1), ("mercadopago", stack.port + 2))
+        for name, address in stack.simulators.items()
     ]
 
 
-def _put_provider_secrets(stack: Stack, outputs: dict[str, str]) -> None:
-    secrets = boto3.client("secretsmanager", endpoint_url=stack.api_url)
-    for output, value in (
-        ("StripeSecretArn", STRIPE_SECRET),
-        ("MercadoPagoSecretArn", MERCADOPAGO_SECRET),
-    ):
-        secrets.put_secret_value(SecretId=outputs[output], SecretString=json.dumps(value))
-
-
-def _verify_sender_identities(stack: Stack) -> None:
-    """SES refuses senders that are not verified; on AWS a person follows a link or sets DNS."""
-    ses = boto3.client("ses", endpoint_url=stack.api_url)
-    for identity in ses.list_identities()["Identities"]:
-        if "@" in identity:
-            ses.verify_email_identity(EmailAddress=identity)
-        else:
-            ses.verify_domain_identity(Domain=identity)
-
-
-def _point_webhooks_at_the_api(stack: Stack) -> None:
-    for simulator, path, secret in (
-        (stack.stripe_url, "stripe", STRIPE_SECRET),
-        (stack.mercadopago_url, "mercadopago", MERCADOPAGO_SECRET),
-    ):
-        settings = {
-            "webhook_url": f"{stack.api_url}/webhooks/{path}",
-            "webhook_secret": secret["webhook"]["current"],
-        }
-        httpx.post(f"{simulator}/_control/config", json=settings).raise_for_status()
-
-
 def _seed(stack: Stack, outputs: dict[str, str]) -> list[dict[str, str]]:
-    from local.seed import seed  # noqa: PLC0415 - reads its settings when it is imported
-
-    simulators = {"stripe": stack.stripe_url, "mercadopago": stack.mercadopago_url}
     with step("Seed a demo practice") as progress:
-        signins: list[dict[str, str]] = seed(stack.api_url, outputs, simulators, progress.show)
-    return signins
+        try:
+            return seed(stack.api_url, outputs, stack.simulators, progress.show)
+        except SeedError as error:
+            raise StackError(f"The demo practice could not be made: {error}") from error
 
 
 # --- commands -----------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from aws_lambda_powertools.event_handler.openapi.params import Query
 
-from consulta.core.http import Api, Cursor, Id, Limit, needs
+from consulta.core.http import Api, Cursor, Id, IdempotencyKey, Limit, needs
 from consulta.people import members
 from consulta.people.schema import MemberIn, MemberOut, MemberPage
 
@@ -15,9 +15,9 @@ Kind = Annotated[Literal["staff", "patient"], Query(description="Staff, or patie
 
 @api.post("/v1/members")
 @needs("members:write")
-def create(body: MemberIn) -> MemberOut:
+def create(body: MemberIn, key: IdempotencyKey = None) -> MemberOut:
     """Let somebody in."""
-    member = members.create(api.caller, body)
+    member = members.create(api.caller, body, key)
     return api.created(member, f"/v1/members/{member.id}")
 
 

@@ -1,6 +1,6 @@
 """Patients of a practice: /v1/patients."""
 
-from consulta.core.http import Api, Cursor, Id, IfMatch, Limit, needs
+from consulta.core.http import Api, Cursor, Id, IdempotencyKey, IfMatch, Limit, needs
 from consulta.people import patients
 from consulta.people.schema import (
     PatientIn,
@@ -16,9 +16,9 @@ api = Api("patients")
 
 @api.post("/v1/patients")
 @needs("patients:write")
-def create(body: PatientIn) -> PatientOut:
+def create(body: PatientIn, key: IdempotencyKey = None) -> PatientOut:
     """A new patient; 409 with ``existing_id`` where the phone or email is known."""
-    patient = patients.create(api.caller, body)
+    patient = patients.create(api.caller, body, key)
     return api.created(patient, f"/v1/patients/{patient.id}")
 
 

@@ -1,6 +1,6 @@
 """Practices: /v1/practices."""
 
-from consulta.core.http import Api, Cursor, Id, IfMatch, Limit, needs
+from consulta.core.http import Api, Cursor, Id, IdempotencyKey, IfMatch, Limit, needs
 from consulta.people import practices
 from consulta.people.schema import (
     PracticeCreated,
@@ -15,9 +15,9 @@ api = Api("practices")
 
 @api.post("/v1/practices")
 @needs("practices:write")
-def create(body: PracticeIn) -> PracticeCreated:
+def create(body: PracticeIn, key: IdempotencyKey = None) -> PracticeCreated:
     """A new practice with its owner: for the platform's operators."""
-    practice = practices.create(api.caller, body)
+    practice = practices.create(api.caller, body, key)
     return api.created(practice, f"/v1/practices/{practice.id}")
 
 

@@ -16,7 +16,7 @@ def serve_http_api_at_the_root() -> None:
     parse_address = app._parse_execute_api_url
 
     def parse_address_or_front_door(host: str, path: str) -> tuple[str, str, str] | None:
-        parsed = parse_address(host, path)
+        parsed: tuple[str, str, str] | None = parse_address(host, path)
         if parsed is None and path.startswith(PUBLIC_PREFIXES):
             api_id = _deployed_http_api()
             return None if api_id is None else (api_id, "$default", path)

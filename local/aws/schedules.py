@@ -61,10 +61,10 @@ def _next_time(schedule: dict[str, Any], since: float) -> float | None:
     if interval is not None:
         return since + interval
     fields = eventbridge._parse_cron_fields(expression)
-    following: datetime | None = fields and eventbridge._cron_next_fire(
-        fields, datetime.fromtimestamp(since, zone)
-    )
-    return following and following.timestamp()
+    if fields is None:
+        return None
+    following = eventbridge._cron_next_fire(fields, datetime.fromtimestamp(since, zone))
+    return None if following is None else float(following.timestamp())
 
 
 def _fire(schedule: dict[str, Any], moment: float) -> None:

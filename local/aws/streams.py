@@ -79,7 +79,7 @@ def _position(mapping: Json, table: str) -> int:
         mapping["UUID"], mapping["EventSourceArn"], mapping.get("StartingPosition", "LATEST")
     )
     position: int = lambda_svc._dynamodb_stream_positions[mapping["UUID"]]
-    return max(position, dynamodb.stream_start_position(table))
+    return max(position, int(dynamodb.stream_start_position(table)))
 
 
 def _deliver(mapping: Json, function: Json, table: str) -> None:

@@ -288,7 +288,7 @@ def start(module: str, folder: Path) -> Aws:
     environment = ministack_environment(port, folder / "tmp", folder / "layers", auth=False)
     aws = Aws(endpoint(port), {})
     health = f"{aws.url}/_ministack/health"
-    processes.start(folder, Service("aws", (module,), environment, health), ROOT)
+    processes.start(folder, [Service("aws", (module,), environment, health)], ROOT)
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as layer:
         layer.writestr("python/in_the_layer.py", "")

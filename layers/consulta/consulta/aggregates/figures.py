@@ -46,7 +46,7 @@ class Figures(dict[str, int]):
         if raw is None:
             return cls()
         values = {name: int(value["N"]) for name, value in raw.items() if "N" in value}
-        return cls(values, raw["updated_at"]["S"])
+        return cls(values, raw.get("updated_at", {}).get("S"))
 
 
 def month(day: date) -> str:

@@ -7,7 +7,7 @@ where it stopped.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from consulta.aggregates import contributions, current, engine
@@ -46,24 +46,15 @@ def walk(tenant: Tenant, watch: Watch = lambda _: None) -> Walked:
     walked, cursor = _resume(tenant)
     for segment in SEGMENTS[SEGMENTS.index(walked.segment) :]:
         walked.segment = segment
-        for following in _pages(tenant, walked, cursor):
-            _save(tenant, walked, following)
+        apply_page = _items if segment in ENTITIES else _rows
+        while True:
+            cursor = apply_page(tenant, walked, cursor)
             watch(walked)
-        cursor = None
+            if cursor is None:
+                break
+            _save(tenant, walked, cursor)
     _finish(tenant, walked)
     return walked
-
-
-def _pages(tenant: Tenant, walked: Walked, cursor: Raw | None) -> Iterator[Raw]:
-    """Apply a segment page by page; gives the cursor behind each page that has a next."""
-    while True:
-        if walked.segment in ENTITIES:
-            cursor = _items(tenant, walked, cursor)
-        else:
-            cursor = _rows(tenant, walked, cursor)
-        if cursor is None:
-            return
-        yield cursor
 
 
 def _items(tenant: Tenant, walked: Walked, cursor: Raw | None) -> Raw | None:

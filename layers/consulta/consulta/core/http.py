@@ -32,7 +32,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 class ApiModel(BaseModel):
     """Base of every body that comes in or goes out: unknown fields are refused."""
 
-    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, from_attributes=True)
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, from_attributes=True, defer_build=True)
 
 
 Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]

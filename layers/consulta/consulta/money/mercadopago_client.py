@@ -1,13 +1,8 @@
-"""The one place that imports Mercado Pago's SDK: its transport, and its errors in our words."""
+"""The one place that imports Mercado Pago's SDK, when it is first used: transport and errors."""
 
+from functools import cache
 from http import HTTPStatus
 from typing import Any
-
-import requests
-from mercadopago import SDK
-from mercadopago.config import RequestOptions
-from mercadopago.errors import MercadoPagoError
-from mercadopago.http import HttpClient
 
 from consulta.core import settings
 from consulta.core.errors import NotFound, ProviderFailed
@@ -25,14 +20,23 @@ class MercadoPagoBase(settings.Settings):
     mercadopago_api_base: str = _SDK_BASE
 
 
-class _Transport(HttpClient):  # type: ignore[misc]  # the SDK has no types
+@cache
+def _module() -> Any:
+    import mercadopago  # noqa: PLC0415
+
+    return mercadopago
+
+
+@cache
+def _transport(base: str) -> Any:
     """The SDK's transport to another base: it has no option for that."""
+    from mercadopago.http import HttpClient  # noqa: PLC0415
 
-    def __init__(self, base: str) -> None:
-        self._base = base.rstrip("/")
+    class Transport(HttpClient):  # type: ignore[misc]  # the SDK has no types
+        def request(self, method: str, url: str, **kwargs: Any) -> Any:
+            return super().request(method, base + url.removeprefix(_SDK_BASE), **kwargs)
 
-    def request(self, method: str, url: str, **kwargs: Any) -> Any:
-        return super().request(method, self._base + url.removeprefix(_SDK_BASE), **kwargs)
+    return Transport()
 
 
 class WrongState(ProviderFailed):
@@ -42,13 +46,13 @@ class WrongState(ProviderFailed):
 def sdk(access_token: str) -> Any:
     """The SDK in the name of whose token it is."""
     base = settings.load(MercadoPagoBase).mercadopago_api_base
-    return SDK(access_token, http_client=_Transport(base))
+    return _module().SDK(access_token, http_client=_transport(base.rstrip("/")))
 
 
 def options(access_token: str, key: str = "") -> Any:
     """One call's options; ``key`` is our idempotency key, in place of the SDK's random one."""
     headers = {"x-idempotency-key": key} if key else None
-    return RequestOptions(
+    return _module().config.RequestOptions(
         access_token=access_token,
         connection_timeout=TIMEOUT_S,
         max_retries=RETRIES,
@@ -62,9 +66,12 @@ def answer(operation: str, call: Any, *arguments: Any) -> Any:
     404 → NotFound; 400 → WrongState; all else, no answer included → ProviderFailed. The error's
     text, which may quote what was sent, goes nowhere.
     """
+    from mercadopago.errors import MercadoPagoError  # noqa: PLC0415
+    from requests import RequestException  # noqa: PLC0415
+
     try:
         response = call(*arguments)
-    except (requests.RequestException, MercadoPagoError) as error:
+    except (RequestException, MercadoPagoError) as error:
         _note(operation, type(error).__name__, 0, ())
         raise ProviderFailed from None
     if response.is_success:

@@ -1,8 +1,8 @@
 """Payments through Mercado Pago, as :class:`consulta.money.provider.PaymentProvider`.
 
 The charge is made with the seller's own token; our commission is its ``application_fee``. Our ids
-travel as ``external_reference`` = ``<practice>:<payment>``. The provider speaks in decimals of major
-units and decides the currency by the seller's country.
+travel as ``external_reference`` = ``<practice>:<payment>``. The provider speaks in decimals of
+major units, and the seller's country decides the currency.
 """
 
 from collections.abc import Iterable

@@ -113,3 +113,7 @@ class PaymentProvider(Protocol):
     ) -> ProviderRefund:
         """Give ``amount`` back, with the proportional part of our commission."""
         ...
+
+    def find(self, payment: PaymentItem, payee: PayeeItem) -> tuple[ProviderPayment, ...]:
+        """Everything made for ``payment``: what to ask before something is sent again late."""
+        ...

@@ -46,8 +46,11 @@ class PaymentItem(Item):
     """Money from a patient for one order. All amounts in minor units of ``currency``.
 
     ``captured`` is what was really taken; ``refunded`` what went back, ``reserved`` what a refund
-    under way may still take, ``disputed`` what is contested. ``local_date`` is the practice's
-    calendar day on which it was paid. Lists: l1 by UTC month of creation, l2 expert, l3 patient.
+    under way may still take, ``disputed`` what is contested, ``earned`` what of it has become the
+    payee's revenue. ``destination`` and ``platform_pays_fees`` are the charge's type as it was when
+    the payment was made; ``declined`` counts refused attempts. ``operation_id`` is the latest
+    submission to the provider. ``local_date`` is the practice's calendar day on which it was paid.
+    Lists: l1 by UTC month of creation, l2 expert, l3 patient.
     """
 
     appointment_id = UnicodeAttribute()
@@ -69,10 +72,18 @@ class PaymentItem(Item):
     refunded = NumberAttribute(default=0)
     reserved = NumberAttribute(default=0)
     disputed = NumberAttribute(default=0)
+    earned = NumberAttribute(default=0)
     settled = BooleanAttribute(default=False)
+    destination = BooleanAttribute(default=False)
+    platform_pays_fees = BooleanAttribute(default=False)
+    declined = NumberAttribute(default=0)
+    requires_action = BooleanAttribute(default=False)
+    hold_extended = BooleanAttribute(default=False)
+    operation_id = UnicodeAttribute(null=True)
     provider_account = UnicodeAttribute(null=True)
     provider_id = UnicodeAttribute(null=True)
     charge_id = UnicodeAttribute(null=True)
+    notes = UnicodeAttribute(null=True)
     failure_code = UnicodeAttribute(null=True)
     paid_at = InstantAttribute(null=True)
     zone = UnicodeAttribute()
@@ -89,7 +100,11 @@ class PaymentItem(Item):
 
 
 class RefundItem(Item):
-    """Money back to a patient. ``local_date`` is the practice's day on which it succeeded."""
+    """Money back to a patient. Its id is also its operation's at the provider (rules §6).
+
+    ``from_revenue`` is the part that had been earned already. ``local_date`` is the practice's day
+    on which it succeeded.
+    """
 
     payment_id = UnicodeAttribute()
     appointment_id = UnicodeAttribute()
@@ -101,6 +116,7 @@ class RefundItem(Item):
     state = UnicodeAttribute()
     amount = NumberAttribute()
     commission = NumberAttribute(default=0)
+    from_revenue = NumberAttribute(default=0)
     currency = UnicodeAttribute()
     reason = UnicodeAttribute()
     zone = UnicodeAttribute()

@@ -1,12 +1,14 @@
-"""The one place that imports Stripe's SDK: its client, and its errors in our words."""
+"""The one place that imports Stripe's SDK, when it is first used: client, and errors in our words.
 
+Its import costs a cold start as much as all our own code.
+"""
+
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from http import HTTPStatus
 from typing import Any
-
-import stripe
 
 from consulta.core import settings
 from consulta.core.errors import NotFound, ProviderFailed
@@ -16,23 +18,33 @@ from consulta.money.secrets import stripe_secret
 # Seconds to connect and to read. Stripe's own default is 80, longer than any function lives.
 TIMEOUTS_S = (2, 10)
 RETRIES = 2
-API_VERSION = stripe.api_version
+
+
+@cache
+def _sdk() -> Any:
+    import stripe  # noqa: PLC0415
+
+    # At INFO it logs the text of every error, which may quote what was sent.
+    logging.getLogger("stripe").setLevel(logging.WARNING)
+    return stripe
 
 
 class StripeBase(settings.Settings):
     """Where Stripe's API is."""
 
-    stripe_api_base: str = stripe.DEFAULT_API_BASE
+    stripe_api_base: str = "https://api.stripe.com"
 
 
 @lru_cache(maxsize=2)
-def _client_of(api_key: str, base: str) -> stripe.StripeClient:
-    return stripe.StripeClient(
+def _client_of(api_key: str, base: str) -> Any:
+    sdk = _sdk()
+    return sdk.StripeClient(
         api_key,
-        stripe_version=API_VERSION,
+        # Pinned to what this SDK's types describe; the account's default plays no part.
+        stripe_version=sdk.api_version,
         base_addresses={"api": base},
         max_network_retries=RETRIES,
-        http_client=stripe.RequestsClient(timeout=TIMEOUTS_S),
+        http_client=sdk.RequestsClient(timeout=TIMEOUTS_S),
     )
 
 
@@ -59,14 +71,14 @@ def translated(operation: str) -> Iterator[None]:
     """
     try:
         yield
-    except stripe.StripeError as error:
+    except _sdk().StripeError as error:
         logger.warning(
             "stripe refused or did not answer",
             extra={
                 "operation": operation,
                 "error": type(error).__name__,
                 "status": error.http_status,
-                "code": error.code,
+                "code": _code(error),
                 "stripe_request": error.request_id,
             },
         )
@@ -74,10 +86,16 @@ def translated(operation: str) -> Iterator[None]:
         raise _problem(error) from None
 
 
-def _problem(error: stripe.StripeError) -> Exception:
-    if error.code == "account_invalid":
+def _code(error: Any) -> str:
+    # Only some of the SDK's errors carry the code themselves; the answer's body always has it.
+    return error.code or getattr(error.error, "code", None) or ""
+
+
+def _problem(error: Any) -> Exception:
+    code = _code(error)
+    if code == "account_invalid":
         return AccountUnreachable("The connected account is no longer reachable")
-    if error.code in ("payment_intent_unexpected_state", "charge_already_refunded"):
+    if code in ("payment_intent_unexpected_state", "charge_already_refunded"):
         return WrongState("The payment's state does not allow this")
     if error.http_status == HTTPStatus.NOT_FOUND:
         return NotFound("The payment provider has no such object")

@@ -10,7 +10,7 @@ What Stripe is sent says nothing about anybody's health: ids, amounts, and a neu
 from typing import Any
 
 from consulta.core import money
-from consulta.core.errors import Conflict, Invalid
+from consulta.core.errors import Conflict, Invalid, ProviderFailed
 from consulta.core.time import from_epoch, to_epoch
 from consulta.money.provider import Operation, PaymentDetails, ProviderPayment, ProviderRefund
 from consulta.money.records import PayeeItem, PaymentItem, Provider, RefundState, State
@@ -18,9 +18,9 @@ from consulta.money.stripe_client import WrongState, client, translated
 
 PAYMENT_METHODS = ("card",)
 PAGE = 100
-# How far a lookup goes: three pages hold every intent of the minutes around one payment.
-LOOKUP_PAGES = 3
-LOOKUP_AROUND_S = 600
+# A lookup goes from a little before our payment was made (clocks differ) to when no hold is left.
+LOOKUP_BEFORE_S, LOOKUP_AFTER_S = 300, 3600
+LOOKUP_PAGES = 20
 _EXPAND = ["latest_charge.balance_transaction"]
 
 # Stripe's minor units where they are not ISO 4217's: what to multiply ours by, and to divide by.
@@ -180,25 +180,22 @@ class StripeProvider:
     def find(self, payment: PaymentItem, payee: PayeeItem) -> tuple[ProviderPayment, ...]:
         """Every intent made for ``payment``: what to ask before a late retry (rules §6).
 
-        By metadata, among the intents of the minutes around our payment's creation; Stripe's search
-        would be simpler, but lags behind.
+        By metadata, among the intents of the hour after ours was made; Stripe's search would be
+        simpler, but lags behind. Raises ProviderFailed where these are too many to be sure.
         """
-        around = to_epoch(payment.created_at)
-        params = {
-            "created": {"gte": around - LOOKUP_AROUND_S, "lte": around + LOOKUP_AROUND_S},
-            "limit": PAGE,
-        }
+        made = to_epoch(payment.created_at)
+        created = {"gte": made - LOOKUP_BEFORE_S, "lte": made + LOOKUP_AFTER_S}
         found: list[str] = []
         with translated("payment_intents.list"):
-            page = client().v1.payment_intents.list(params, _options(payee))
+            page = client().v1.payment_intents.list(
+                {"created": created, "limit": PAGE}, _options(payee)
+            )
             for _ in range(LOOKUP_PAGES):
-                found += [
-                    intent["id"] for intent in page if _is_of(payment, intent.to_dict()["metadata"])
-                ]
+                found += [i["id"] for i in page if _is_of(payment, i.to_dict()["metadata"])]
                 if not page.has_more:
-                    break
+                    return tuple(self.read(intent_id, payee) for intent_id in found)
                 page = page.next_page()
-        return tuple(self.read(intent_id, payee) for intent_id in found)
+        raise ProviderFailed
 
 
 def _is_of(payment: PaymentItem, metadata: dict[str, str]) -> bool:

@@ -13,7 +13,9 @@ def fold_email(value: object) -> object:
     """One spelling per address: NFKC and case-folded. Anything but text is left to validation."""
     if not isinstance(value, str):
         return value
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", value.strip()).casefold())
+    folded = unicodedata.normalize("NFKC", value).casefold()
+    # Folding case can leave what NFKC composes again, and NFKC can make spaces.
+    return unicodedata.normalize("NFKC", folded).strip()
 
 
 Email = Annotated[EmailStr, BeforeValidator(fold_email), Field(max_length=MAX_EMAIL)]
@@ -21,7 +23,9 @@ Email = Annotated[EmailStr, BeforeValidator(fold_email), Field(max_length=MAX_EM
 
 def fold_name(name: str) -> str:
     """A name as it is searched, without case, accents and doubled spaces: Ángela → angela."""
-    letters = unicodedata.normalize("NFKD", name.casefold())
+    # Twice, as NFKC_Casefold does: folding case can leave what decomposes further.
+    folded = unicodedata.normalize("NFKD", name).casefold()
+    letters = unicodedata.normalize("NFKD", folded)
     plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
     return " ".join(plain.split())
 

@@ -7,6 +7,7 @@ reads), the address that is unique in the practice, and, for who sees patients, 
 from consulta.core import ids, table
 from consulta.core.cursor import decode, encode
 from consulta.core.errors import Conflict, Forbidden, Invalid, NotFound, Problem
+from consulta.core.idempotency import LABEL, Idempotent
 from consulta.core.identity import Membership, Principal
 from consulta.core.item import Actor
 from consulta.core.keys import Tenant
@@ -19,7 +20,7 @@ from consulta.people.schema import ExpertIn, MemberIn, MemberOut, MemberPage
 _TAKEN = "Somebody with this email address is in the practice already"
 
 
-def create(by: Principal, body: MemberIn) -> MemberOut:
+def create(by: Principal, body: MemberIn, key: str | None) -> MemberOut:
     """Let somebody in; only an owner makes an owner.
 
     The account comes first, then the items in one transaction: whatever crashes in between, the
@@ -30,6 +31,9 @@ def create(by: Principal, body: MemberIn) -> MemberOut:
     if role is Role.OWNER and by.role is not Role.OWNER:
         raise Forbidden("Only an owner can let another owner in")
     tenant = by.tenant
+    once = Idempotent.of(tenant, by.person, key, body)
+    if once.result:
+        return get(by, once.result)
     existing = writes.holder(tenant, writes.MEMBER_EMAIL, body.email)
     if existing:
         raise writes.duplicate("body.email", _TAKEN, existing)
@@ -46,8 +50,10 @@ def create(by: Principal, body: MemberIn) -> MemberOut:
         patient=body.patient_id,
     )
     try:
-        table.transact(actions)
+        table.transact([*actions, *once.actions(member.item_id)])
     except table.ConditionFailed as failed:
+        if LABEL in failed.labels:
+            return get(by, once.again().result)
         raise _refusal(failed) from None
     return to_out(member)
 

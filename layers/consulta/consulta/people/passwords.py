@@ -7,7 +7,7 @@ AWS does not check the policy when a new password is asked for at sign-in.
 import string
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 MIN_LENGTH, MAX_LENGTH = 12, 256
 _CLASSES = (
@@ -29,9 +29,17 @@ def check_policy(password: SecretStr) -> SecretStr:
     return password
 
 
-Password = Annotated[SecretStr, Field(min_length=1, max_length=MAX_LENGTH)]
+def _as_typed(value: object) -> object:
+    # Hidden before ApiModel strips white space off every text: a password's is part of it.
+    return SecretStr(value) if isinstance(value, str) else value
+
+
+Password = Annotated[
+    SecretStr, BeforeValidator(_as_typed), Field(min_length=1, max_length=MAX_LENGTH)
+]
 NewPassword = Annotated[
     SecretStr,
+    BeforeValidator(_as_typed),
     Field(max_length=MAX_LENGTH, description="12 characters of four classes"),
     AfterValidator(check_policy),
 ]

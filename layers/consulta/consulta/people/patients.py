@@ -6,6 +6,7 @@ from consulta.core import ids, table
 from consulta.core.cursor import decode, encode
 from consulta.core.errors import Invalid, NotFound, Problem
 from consulta.core.http import check_version
+from consulta.core.idempotency import LABEL, Idempotent
 from consulta.core.identity import Principal
 from consulta.core.keys import Tenant
 from consulta.core.permissions import may
@@ -27,9 +28,12 @@ MAX_MATCHES = 20
 _MAX_FOLDED = 100
 
 
-def create(by: Principal, body: PatientIn) -> PatientOut:
+def create(by: Principal, body: PatientIn, key: str | None) -> PatientOut:
     """A new patient. Raises Conflict (409 with ``existing_id``) for a known phone or email."""
     tenant = by.tenant
+    once = Idempotent.of(tenant, by.person, key, body)
+    if once.result:
+        return get(by, once.result)
     practice = practices.of(tenant)
     patient_id, instant = ids.new_id("pat"), now()
     patient = PatientItem.create(
@@ -50,6 +54,7 @@ def create(by: Principal, body: PatientIn) -> PatientOut:
     )
     actions = [
         table.put_new(patient),
+        *once.actions(patient_id),
         writes.claim(tenant, writes.PATIENT_PHONE, patient.phone, patient_id),
     ]
     if patient.email:
@@ -57,6 +62,8 @@ def create(by: Principal, body: PatientIn) -> PatientOut:
     try:
         table.transact(actions)
     except table.ConditionFailed as failed:
+        if LABEL in failed.labels:
+            return get(by, once.again().result)
         raise _refusal(failed, None) from None
     return to_out(by, patient)
 

@@ -7,6 +7,7 @@ from consulta.core import ids, keys, table
 from consulta.core.cursor import decode, encode
 from consulta.core.errors import NotFound
 from consulta.core.http import check_version
+from consulta.core.idempotency import LABEL, Idempotent
 from consulta.core.identity import Principal
 from consulta.core.keys import Tenant
 from consulta.core.permissions import Role
@@ -22,9 +23,15 @@ from consulta.people.schema import (
     PracticePatch,
 )
 
+# Operators are in no practice: their idempotency keys are kept apart from every practice's.
+_PLATFORM = Tenant("PLATFORM")
 
-def create(by: Principal, body: PracticeIn) -> PracticeCreated:
+
+def create(by: Principal, body: PracticeIn, key: str | None) -> PracticeCreated:
     """A new practice with its owner, in one transaction after the owner's account."""
+    once = Idempotent.of(_PLATFORM, by.person, key, body)
+    if once.result:
+        return _created(once.result, body.owner.email)
     practice_id = ids.new_id("prac")
     tenant, owner = Tenant(practice_id), body.owner
     password = owner.temporary_password.get_secret_value() if owner.temporary_password else None
@@ -52,8 +59,22 @@ def create(by: Principal, body: PracticeIn) -> PracticeCreated:
         expert=owner.expert,
         patient=None,
     )
-    table.transact([table.put_new(practice), *actions])
+    try:
+        table.transact([table.put_new(practice), *actions, *once.actions(practice_id)])
+    except table.ConditionFailed as failed:
+        # Every other part is new with the practice's id.
+        if failed.labels != [LABEL]:
+            raise
+        return _created(once.again().result, owner.email)
     return PracticeCreated(**to_out(practice).model_dump(), owner_member_id=member.item_id)
+
+
+def _created(practice_id: str, owner_email: str) -> PracticeCreated:
+    tenant = Tenant(practice_id)
+    owner = writes.holder(tenant, writes.MEMBER_EMAIL, owner_email)
+    if owner is None:
+        raise NotFound
+    return PracticeCreated(**to_out(of(tenant)).model_dump(), owner_member_id=owner)
 
 
 def listing(by: Principal, limit: int, cursor: str | None) -> PracticePage:

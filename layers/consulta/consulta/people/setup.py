@@ -48,10 +48,15 @@ def setup_of(expert: ExpertItem) -> Setup:
     return Setup(
         (
             Step("profile", profile, True, f"/v1/experts/{expert.item_id}"),
-            Step("availability", bool(expert.has_hours), True, "/v1/availability"),
+            Step(
+                "availability",
+                bool(expert.has_hours),
+                True,
+                f"/v1/availability?expert_id={expert.item_id}",
+            ),
             Step("services", bool(expert.has_service), True, "/v1/services"),
             Step("identity", bool(expert.identity_verified), False, "/v1/account-sessions"),
-            Step("payments", bool(expert.payments_ready), True, "/v1/connect"),
+            Step("payments", bool(expert.payments_ready), True, "/v1/connect/accounts"),
             Step("calendar", bool(expert.calendar_connected), False, "/v1/calendar"),
         )
     )

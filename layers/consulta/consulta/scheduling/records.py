@@ -110,6 +110,7 @@ class AppointmentItem(Item):
     cancelled_at = InstantAttribute(null=True)
     cancelled_by = UnicodeAttribute(null=True)
     cancel_reason = UnicodeAttribute(null=True)
+    cancel_note = UnicodeAttribute(null=True)
     l1pk = UnicodeAttribute()
     l1sk = UnicodeAttribute()
     l2pk = UnicodeAttribute()

@@ -1,0 +1,39 @@
+"""``make bench``: ratios and counts measured in one run, never times to be compared across runs.
+
+Prints a table and writes benchmarks/latest.json, a list of {name, value, unit, bar, ok}. Exits with
+1 if any entry is not ok. ``make bench ONLY=imports`` runs the groups whose names begin so.
+"""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks import dashboards, imports
+from benchmarks.entry import Entry
+
+GROUPS = {"imports": imports.run, "dashboard": dashboards.run}
+LATEST = Path(__file__).parent / "latest.json"
+
+
+def main(only: str) -> int:
+    """Run the groups that ``only`` selects."""
+    wanted = only.partition(".")[0]
+    groups = {name: run for name, run in GROUPS.items() if name.startswith(wanted)}
+    if not groups:
+        print(f"There is no group {only}: choose of {', '.join(GROUPS)}")
+        return 2
+    entries: list[Entry] = []
+    for run in groups.values():
+        entries += [entry for entry in run() if entry.name.startswith(only)]
+    width = max(len(entry.name) for entry in entries)
+    for entry in entries:
+        bar = f"≤ {entry.bar:g}" if entry.bar is not None else "-"
+        mark = "ok" if entry.ok else "NOT OK"
+        print(f"{entry.name:<{width}}  {entry.value:>9.3f}  {bar:>8}  {mark:<6}  {entry.unit}")
+    LATEST.write_text(json.dumps([asdict(entry) for entry in entries], indent=1) + "\n")
+    return 0 if all(entry.ok for entry in entries) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else ""))

@@ -1,0 +1,19 @@
+"""One measured figure with its bar."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Entry:
+    """``value`` in ``unit``; ``bar`` is the highest that is ok, or None for a figure to look at."""
+
+    name: str
+    value: float
+    unit: str
+    bar: float | None
+    ok: bool
+
+    @classmethod
+    def at_most(cls, name: str, value: float, unit: str, bar: float | None = None) -> "Entry":
+        """An entry that is ok up to its bar."""
+        return cls(name, round(value, 4), unit, bar, bar is None or value <= bar)

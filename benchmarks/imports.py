@@ -1,0 +1,76 @@
+"""Cold starts: each function's import time over the floor's.
+
+The floor is what no API function can do without: the resolver with validation and the DynamoDB
+client. Rounds are interleaved and the quickest of each counts, since a machine is never faster than
+it is.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from benchmarks.entry import Entry
+
+ROOT = Path(__file__).resolve().parents[1]
+ROUNDS = 7
+BARS = {"dashboard": 1.15}
+BAR = 1.5
+FLOOR = """
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
+APIGatewayHttpResolver(enable_validation=True)
+import boto3
+boto3.client("dynamodb")
+"""
+FUNCTION = "import app\nfrom consulta.core import aws\naws.client('dynamodb')"
+TIMED = "import time; began = time.perf_counter()\n{code}\nprint(time.perf_counter() - began)"
+LAYER = ROOT / ".local" / "bench-layer"
+ENVIRONMENT = {
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_REGION": "us-east-1",
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "POWERTOOLS_SERVICE_NAME": "consulta",
+    "POWERTOOLS_METRICS_NAMESPACE": "Consulta",
+    "PATH": os.defpath,
+}
+
+
+def _install_layer() -> None:
+    """What a function really has: the developer's packages change what botocore imports."""
+    requirements = ROOT / "requirements" / "layer.txt"
+    stamp = LAYER / ".stamp"
+    if stamp.exists() and stamp.read_text() == requirements.read_text():
+        return
+    uv = Path(sys.executable).parent / "uv"
+    command = [str(uv), "pip", "install", "--quiet", "--require-hashes", "-r", str(requirements)]
+    subprocess.run([*command, "--target", str(LAYER), "--python", sys.executable], check=True)
+    stamp.write_text(requirements.read_text())
+
+
+def _seconds(code: str, folder: Path | None = None) -> float:
+    path = [str(LAYER), str(ROOT / "layers" / "consulta"), *([str(folder)] if folder else [])]
+    result = subprocess.run(
+        [sys.executable, "-S", "-c", TIMED.format(code=code)],
+        env={**ENVIRONMENT, "PYTHONPATH": os.pathsep.join(path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return float(result.stdout.splitlines()[-1])
+
+
+def run() -> Iterable[Entry]:
+    """imports.<function>: ratio to the floor."""
+    _install_layer()
+    folders = sorted(path.parent for path in (ROOT / "functions").glob("*/app.py"))
+    best: dict[str, float] = {}
+    for _ in range(ROUNDS):
+        measured = {"floor": _seconds(FLOOR)}
+        measured |= {folder.name: _seconds(FUNCTION, folder) for folder in folders}
+        best = {name: min(took, best.get(name, took)) for name, took in measured.items()}
+    for folder in folders:
+        name = folder.name
+        ratio = best[name] / best["floor"]
+        yield Entry.at_most(f"imports.{name}", ratio, "× the floor", BARS.get(name, BAR))

@@ -1,0 +1,74 @@
+"""/v1/connect/accounts and /v1/mercadopago/connections: who is paid, and through which account."""
+
+from consulta.core.http import Api, IfMatch, needs
+from consulta.money import connect, mercadopago_connections
+from consulta.money.schema_connect import (
+    AccountIn,
+    AccountOut,
+    AccountPatch,
+    ConnectionIn,
+    ConnectionOut,
+    LinkIn,
+    LinkOut,
+    PayeePath,
+    Refresh,
+)
+
+api = Api("connect")
+
+
+@api.post("/v1/connect/accounts")
+@needs("connect:write")
+def create(body: AccountIn) -> AccountOut:
+    """Connect an account for a payee; asked again it answers with the same account."""
+    account, is_new = connect.create(api.caller, body)
+    return (
+        api.created(account, f"/v1/connect/accounts/{account.payee}") if is_new else api.ok(account)
+    )
+
+
+@api.get("/v1/connect/accounts/<payee>")
+@needs("connect:read")
+def get(payee: PayeePath, refresh: Refresh = False) -> AccountOut:
+    """The account's state; with `refresh` as Stripe has it now."""
+    return api.ok(connect.get(api.caller, payee, refresh=refresh))
+
+
+@api.patch("/v1/connect/accounts/<payee>")
+@needs("connect:write")
+def change(payee: PayeePath, body: AccountPatch, if_match: IfMatch = None) -> AccountOut:
+    """Settings of the account."""
+    return api.ok(connect.change(api.caller, payee, body, if_match))
+
+
+@api.post("/v1/connect/accounts/<payee>/onboarding-link")
+@needs("connect:write")
+def link(payee: PayeePath, body: LinkIn) -> LinkOut:
+    """Where the account's owner goes on with the set-up."""
+    return api.ok(connect.onboarding_link(api.caller, payee, body))
+
+
+@api.post("/v1/mercadopago/connections")
+@needs("connect:write")
+def connect_seller(body: ConnectionIn) -> ConnectionOut:
+    """Connect a seller by the code of their consent."""
+    made = mercadopago_connections.connect(api.caller, body)
+    return api.created(made, f"/v1/mercadopago/connections/{made.payee}")
+
+
+@api.get("/v1/mercadopago/connections/<payee>")
+@needs("connect:read")
+def get_connection(payee: PayeePath) -> ConnectionOut:
+    """Whose connection it is, and until when."""
+    return api.ok(mercadopago_connections.get(api.caller, payee))
+
+
+@api.delete("/v1/mercadopago/connections/<payee>")
+@needs("connect:write")
+def disconnect(payee: PayeePath) -> None:
+    """Forget the seller."""
+    mercadopago_connections.disconnect(api.caller, payee)
+    return api.no_content()
+
+
+lambda_handler = api.handler

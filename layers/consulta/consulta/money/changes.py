@@ -1,0 +1,387 @@
+"""All that happens to one payment in one transaction: amounts, states and what the ledger says.
+
+A :class:`Change` starts from the payment as it was read; its actions hold only for that version. So
+the guard ``refunded + reserved + r <= captured - disputed`` is one conditional write however many
+run at once (rules §1).
+"""
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+from consulta.core import ids, table
+from consulta.core.errors import Conflict
+from consulta.core.item import Actor
+from consulta.core.keys import Tenant
+from consulta.core.time import local_day, now, to_text
+from consulta.money import ledger
+from consulta.money.ledger import Charge, Posting, Settlement
+from consulta.money.provider import ProviderPayment, ProviderRefund
+from consulta.money.records import (
+    PAYMENT,
+    POSTING,
+    REFUND,
+    PaymentItem,
+    PostingItem,
+    Provider,
+    RefundItem,
+    RefundState,
+    State,
+)
+from consulta.scheduling import due
+from consulta.scheduling.records import PaymentStatus
+
+REFUND_DUE_WORK = "refund"
+
+
+def charge_of(payment: PaymentItem) -> Charge:
+    """Who bears what of this payment's charge."""
+    return Charge(
+        provider=Provider(payment.provider),
+        account=str(payment.provider_account),
+        payee_id=payment.payee_id,
+        currency=payment.currency,
+        destination=bool(payment.destination),
+        platform_pays_fees=bool(payment.platform_pays_fees),
+    )
+
+
+def charge_key(payment: PaymentItem, transaction: str) -> str:
+    """The posting key of a provider's transaction (rules §2)."""
+    account = payment.provider if payment.destination else payment.provider_account
+    return f"{account}:{transaction}"
+
+
+def posting_item(tenant: Tenant, payment_id: str, posting: Posting, by: Actor) -> PostingItem:
+    """A posting as it is stored; its key can be put once."""
+    instant = now()
+    return PostingItem.create(
+        tenant.item(POSTING, posting.key),
+        POSTING,
+        by,
+        event=str(posting.event),
+        posting_key=posting.key,
+        payment_id=payment_id,
+        currency=posting.currency,
+        entries=[
+            {"book": e.book, "account": e.account, "debit": e.debit, "credit": e.credit}
+            for e in posting.entries
+        ],
+        occurred_at=instant,
+        l1pk=tenant.listing_by(POSTING, "MONTH", f"{instant:%Y-%m}"),
+        l1sk=f"{to_text(instant)}#{posting.key}",
+        walkpk=tenant.listing(POSTING),
+        walksk=posting.key,
+    )
+
+
+def shown_status(captured: int, refunded: int) -> PaymentStatus:
+    """What the appointment shows of a payment that succeeded."""
+    if refunded == 0:
+        return PaymentStatus.PAID
+    return PaymentStatus.REFUNDED if refunded >= captured else PaymentStatus.PARTIALLY_REFUNDED
+
+
+@dataclass
+class Change:
+    """One payment's part of a transaction, collected step by step."""
+
+    payment: PaymentItem
+    by: Actor
+    is_new: bool = False
+    values: dict[str, Any] = field(default_factory=dict)
+    parts: list[table.Action] = field(default_factory=list)
+    refunds: list[str] = field(default_factory=list)
+
+    @property
+    def tenant(self) -> Tenant:
+        """The payment's practice."""
+        return self.payment.tenant
+
+    def get(self, name: str) -> Any:
+        """An attribute as it will be."""
+        return self.values[name] if name in self.values else getattr(self.payment, name)
+
+    def number(self, name: str) -> int:
+        """A number as it will be."""
+        return int(self.get(name) or 0)
+
+    def set(self, name: str, value: Any) -> None:
+        """Write an attribute, where it differs."""
+        if self.get(name) != value:
+            self.values[name] = value
+
+    @property
+    def refundable(self) -> int:
+        """What a refund may take: captured − disputed − refunded − reserved."""
+        return (
+            self.number("captured")
+            - self.number("disputed")
+            - self.number("refunded")
+            - self.number("reserved")
+        )
+
+    @property
+    def advance(self) -> int:
+        """What of it is still the patient's: not earned, not on its way back."""
+        return (
+            self.number("captured")
+            - self.number("refunded")
+            - self.number("reserved")
+            - self.number("earned")
+        )
+
+    def actions(self) -> list[table.Action]:
+        """The parts; none where nothing changes."""
+        if self.is_new:
+            for name, value in self.values.items():
+                setattr(self.payment, name, value)
+            return [table.put_new(self.payment), *self.parts]
+        if not (self.values or self.parts):
+            return []
+        stored = {
+            name: to_text(value) if isinstance(value, datetime) else value
+            for name, value in self.values.items()
+            if value is not None
+        }
+        gone = [name for name, value in self.values.items() if value is None]
+        changed = table.change(self.payment, self.by, set_=stored, remove=gone)
+        return [changed, *self.parts]
+
+    def post(self, posting: Posting) -> None:
+        """Put a posting; without entries (amount 0) there is nothing to explain."""
+        if posting.entries:
+            item = posting_item(self.tenant, self.payment.item_id, posting, self.by)
+            self.parts.append(table.put_new(item, "posting"))
+
+    # ------------------------------------------------------------ money comes in
+
+    def capture(self, reading: ProviderPayment) -> None:
+        """The provider has taken the money."""
+        payment = self.payment
+        at_once = payment.provider == Provider.MERCADOPAGO
+        commission = self.number("commission")
+        if at_once and reading.commission is not None:
+            commission = reading.commission
+        paid_at = reading.paid_at or now()
+        self.set("state", str(State.SUCCEEDED))
+        self.set("captured", reading.captured)
+        self.set("commission", commission)
+        self.set("charge_id", reading.charge or None)
+        self.set("method", reading.method or None)
+        self.set("paid_at", paid_at)
+        self.set("local_date", local_day(paid_at, payment.zone).isoformat())
+        self.set("failure_code", None)
+        self.set("requires_action", False)
+        settled = None
+        key = charge_key(payment, reading.charge or reading.id)
+        if at_once:
+            settled = Settlement(reading.fee or 0, reading.tax_withheld)
+            key = f"mp:{reading.id}:payment:{reading.id}"
+            self._settled(commission, settled)
+        self.post(
+            ledger.charge_succeeded(
+                charge_of(payment), key, reading.captured, commission, settled=settled
+            )
+        )
+
+    def settle(self, reading: ProviderPayment) -> None:
+        """The provider has told its fee: out of ``unsettled``."""
+        if self.get("settled") or not reading.balance_transaction or reading.fee is None:
+            return
+        before = self.number("commission")
+        moved = before if reading.commission is None else reading.commission
+        settled = Settlement(reading.fee, reading.tax_withheld)
+        posting = ledger.charge_settled(
+            charge_of(self.payment),
+            charge_key(self.payment, reading.balance_transaction),
+            self.number("captured"),
+            before,
+            settled,
+            moved=moved,
+        )
+        self._settled(moved, settled)
+        self.post(posting)
+
+    def _settled(self, commission: int, settled: Settlement) -> None:
+        self.set("commission", commission)
+        self.set("fee", settled.fee)
+        self.set("tax_withheld", settled.tax_withheld)
+        self.set("settled", True)
+
+    def take_by_hand(self, received_on: date) -> None:
+        """A member has taken cash or a transfer."""
+        payment = self.payment
+        self.set("state", str(State.SUCCEEDED))
+        self.set("captured", self.number("amount"))
+        self.set("paid_at", now())
+        self.set("local_date", received_on.isoformat())
+        self.set("settled", True)
+        key = f"manual:{payment.item_id}"
+        self.post(
+            ledger.manual_payment(
+                payment.payee_id,
+                key,
+                payment.currency,
+                self.number("amount"),
+                self.number("commission"),
+            )
+        )
+
+    def earn(self) -> None:
+        """What is left of the patient's advance becomes revenue: the service was given, or kept."""
+        amount = self.advance
+        if amount <= 0:
+            return
+        payment = self.payment
+        key = f"earned:{payment.item_id}:{int(payment.version) + 1}"
+        self.set("earned", self.number("earned") + amount)
+        self.post(ledger.earned(payment.payee_id, key, payment.currency, amount))
+
+    # ------------------------------------------------------------ money goes back
+
+    def request_refund(self, amount: int, reason: str) -> RefundItem:
+        """Reserve ``amount`` for a refund that is sent once this is written.
+
+        Raises Conflict where that much is not left.
+        """
+        if not 0 < amount <= self.refundable:
+            raise Conflict(
+                "More than is left of this payment cannot be refunded",
+                extra={"refundable": {"amount": self.refundable, "currency": self.get("currency")}},
+            )
+        refund = self._new_refund(amount, reason, RefundState.REQUESTED)
+        self.set("reserved", self.number("reserved") + amount)
+        self.parts.append(table.put_new(refund))
+        if self.payment.provider != Provider.MANUAL:
+            # Should we die before it is sent, the sweep sends it.
+            self.parts.append(due.at(now(), refund.pk, REFUND_DUE_WORK))
+            self.refunds.append(refund.item_id)
+        return refund
+
+    def give_back_by_hand(self, amount: int, reason: str) -> RefundItem:
+        """A refund in cash or by transfer: it is done when it is recorded."""
+        if not 0 < amount <= self.refundable:
+            raise Conflict("More than is left of this payment cannot be refunded")
+        refund = self._new_refund(amount, reason, RefundState.SUCCEEDED)
+        commission = self._commission_back(amount, None)
+        key = f"refund:{refund.item_id}:paid"
+        payment = self.payment
+        self.post(
+            ledger.manual_refund(payment.payee_id, key, payment.currency, amount, commission)
+        )
+        self._went_back(refund, amount, commission)
+        self.parts.append(table.put_new(refund))
+        return refund
+
+    def external_refund(self, made: ProviderRefund) -> None:
+        """A refund that was made at the provider, not through us, and has succeeded."""
+        refund = self._new_refund(made.amount, "external", RefundState.SUCCEEDED)
+        refund.provider_id = made.id
+        commission = made.commission or 0
+        self._post_success(made, commission)
+        self._went_back(refund, made.amount, commission)
+        self.parts.append(table.put_new(refund))
+
+    def refund_succeeded(self, refund: RefundItem, made: ProviderRefund) -> None:
+        """The provider has given it back."""
+        amount = int(refund.amount)
+        commission = self._commission_back(amount, made.commission)
+        self._post_success(made, commission)
+        self.set("reserved", self.number("reserved") - amount)
+        self._went_back(refund, amount, commission)
+        self._change_refund(
+            refund,
+            state=str(RefundState.SUCCEEDED),
+            provider_id=made.id,
+            commission=commission,
+            local_date=refund.local_date,
+        )
+
+    def refund_failed(self, refund: RefundItem, made: ProviderRefund) -> None:
+        """The money came back: whatever was posted for the refund is posted the other way round."""
+        amount, had_gone = int(refund.amount), refund.state == RefundState.SUCCEEDED
+        if had_gone:
+            commission = int(refund.commission)
+            done = ledger.refund_succeeded(charge_of(self.payment), "done", amount, commission)
+            transaction = made.balance_transaction or f"{made.id}:failed"
+            self.post(done.reversed(ledger.Event.REFUND_REVERSED, self._refund_key(transaction)))
+            self.set("refunded", self.number("refunded") - amount)
+            self.set("commission_returned", self.number("commission_returned") - commission)
+        else:
+            self.set("reserved", self.number("reserved") - amount)
+        requested = self._requested(refund)
+        key = f"refund:{refund.item_id}:reversed"
+        self.post(requested.reversed(ledger.Event.REFUND_REVERSED, key))
+        self.set("earned", self.number("earned") + int(refund.from_revenue))
+        self._change_refund(
+            refund, state=str(RefundState.FAILED), provider_id=made.id, commission=0
+        )
+
+    def _new_refund(self, amount: int, reason: str, state: RefundState) -> RefundItem:
+        payment, tenant, instant = self.payment, self.tenant, now()
+        refund_id = ids.new_id("rfnd")
+        revenue = max(0, amount - self.advance)
+        refund = RefundItem.create(
+            tenant.item(REFUND, refund_id),
+            REFUND,
+            self.by,
+            payment_id=payment.item_id,
+            appointment_id=payment.appointment_id,
+            patient_id=payment.patient_id,
+            expert_id=payment.expert_id,
+            service_id=payment.service_id,
+            provider=payment.provider,
+            state=str(state),
+            amount=amount,
+            from_revenue=revenue,
+            currency=payment.currency,
+            reason=reason,
+            zone=payment.zone,
+            l1pk=tenant.listing_by(REFUND, "MONTH", f"{instant:%Y-%m}"),
+            l1sk=f"{to_text(instant)}#{refund_id}",
+            walkpk=tenant.listing(REFUND),
+            walksk=refund_id,
+        )
+        self.set("earned", self.number("earned") - revenue)
+        self.post(self._requested(refund))
+        pointer = tenant.sub(PAYMENT, payment.item_id, REFUND, refund_id)
+        self.parts.append(table.put_values(pointer, {"entity": "PAYMENT_REFUND"}))
+        return refund
+
+    def _requested(self, refund: RefundItem) -> Posting:
+        payment, revenue = self.payment, int(refund.from_revenue)
+        key = f"refund:{refund.item_id}:requested"
+        advance = int(refund.amount) - revenue
+        return ledger.refund_requested(payment.payee_id, key, payment.currency, advance, revenue)
+
+    def _commission_back(self, amount: int, told: int | None) -> int:
+        if told is not None:
+            return told
+        return ledger.commission_to_return(
+            self.number("commission"),
+            self.number("captured"),
+            self.number("refunded"),
+            amount,
+            self.number("commission_returned"),
+        )
+
+    def _refund_key(self, transaction: str) -> str:
+        if self.payment.provider == Provider.MERCADOPAGO:
+            return f"mp:{self.payment.provider_id}:refund:{transaction}"
+        return charge_key(self.payment, transaction)
+
+    def _post_success(self, made: ProviderRefund, commission: int) -> None:
+        key = self._refund_key(made.balance_transaction or made.id)
+        self.post(
+            ledger.refund_succeeded(charge_of(self.payment), key, made.amount, commission)
+        )
+
+    def _went_back(self, refund: RefundItem, amount: int, commission: int) -> None:
+        self.set("refunded", self.number("refunded") + amount)
+        self.set("commission_returned", self.number("commission_returned") + commission)
+        refund.commission = commission
+        refund.local_date = local_day(now(), self.payment.zone).isoformat()
+
+    def _change_refund(self, refund: RefundItem, **values: Any) -> None:
+        self.parts.append(table.change(refund, self.by, set_=values))

@@ -1,0 +1,291 @@
+"""The double-entry ledger: which entries each event posts. Pure.
+
+Source: MONEY_AND_BOOKING_RULES §2; a worked example of every row is in docs/ledger.md. Two kinds of
+book, the platform's and one per payee, each balanced per currency by itself. A posting is never
+edited: what has to be taken back is posted the other way round.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from consulta.core.money import proportion
+from consulta.money.records import Provider
+
+PLATFORM = "PLAT"
+PATIENT, REVENUE, REFUND_DUE = "patient", "revenue", "refund_due"
+COMMISSION, FEE, CASH, SUSPENSE = "commission", "fee", "cash", "suspense"
+TAX_OUT, TAX_WITHHELD = "tax_out", "tax_withheld"
+UNSETTLED, PENDING = "unsettled", "pending"
+
+
+class Event(StrEnum):
+    """What a posting explains."""
+
+    CHARGE_SUCCEEDED = "charge_succeeded"
+    CHARGE_SETTLED = "charge_settled"
+    MANUAL_PAYMENT = "manual_payment"
+    EARNED = "earned"
+    REFUND_REQUESTED = "refund_requested"
+    REFUND_SUCCEEDED = "refund_succeeded"
+    REFUND_REVERSED = "refund_reversed"
+    MISMATCH = "mismatch"
+
+
+def payee_book(payee_id: str) -> str:
+    """The book of a practice or an expert who is paid."""
+    return f"PAYEE:{payee_id}"
+
+
+def due(book: str) -> str:
+    """What is owed to, or by, another book."""
+    return f"due:{book}"
+
+
+def prov(account: str, part: str) -> str:
+    """A balance at a provider: ``unsettled``, ``pending`` or ``available``."""
+    return f"prov:{account}:{part}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line, in minor units; one of ``debit`` and ``credit`` is zero."""
+
+    book: str
+    account: str
+    debit: int = 0
+    credit: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """The entries of one event under its key. Raises ValueError where a book does not balance.
+
+    ``key``: ``<account>:<balance transaction>``, ``mp:<payment>:<kind>:<sub id>``, or for what no
+    provider knows of, a kind of ours with our id.
+    """
+
+    event: Event
+    key: str
+    currency: str
+    entries: tuple[Entry, ...]
+
+    def __post_init__(self) -> None:
+        if "#" in self.key:
+            raise ValueError("a posting's key holds a separator")
+        sums: dict[str, int] = {}
+        for entry in self.entries:
+            if entry.debit < 0 or entry.credit < 0 or bool(entry.debit) == bool(entry.credit):
+                raise ValueError("an entry has either a debit or a credit, above zero")
+            sums[entry.book] = sums.get(entry.book, 0) + entry.debit - entry.credit
+        unbalanced = sorted(book for book, total in sums.items() if total)
+        if unbalanced:
+            raise ValueError(f"{self.event} does not balance in {', '.join(unbalanced)}")
+
+    def reversed(self, event: Event, key: str) -> "Posting":
+        """The same the other way round."""
+        entries = tuple(Entry(e.book, e.account, e.credit, e.debit) for e in self.entries)
+        return Posting(event, key, self.currency, entries)
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """Whose charge it is and who bears what: the same for everything that follows from it.
+
+    ``account`` is the connected account; ``destination``: charged on the platform and transferred.
+    The platform's own account at a provider is named as the provider.
+    """
+
+    provider: Provider
+    account: str
+    payee_id: str
+    currency: str
+    destination: bool = False
+    platform_pays_fees: bool = False
+
+    @property
+    def book(self) -> str:
+        """The payee's."""
+        return payee_book(self.payee_id)
+
+    def ours(self, part: str) -> str:
+        """The platform's balance at the provider."""
+        return prov(self.provider, part)
+
+    def theirs(self, part: str) -> str:
+        """The payee's balance at the provider."""
+        return prov(self.account, part)
+
+
+Move = tuple[str, str, str, int]
+
+
+def _entries(moves: Iterable[Move]) -> tuple[Entry, ...]:
+    """Entries of (book, debited, credited, amount); zero adds none, below zero goes the other way."""
+    found: list[Entry] = []
+    for book, debited, credited, amount in moves:
+        if amount < 0:
+            debited, credited = credited, debited  # noqa: PLW2901  # the sign is the direction
+        if amount:
+            found += [
+                Entry(book, debited, debit=abs(amount)),
+                Entry(book, credited, credit=abs(amount)),
+            ]
+    return tuple(found)
+
+
+# ---------------------------------------------------------------- money comes in
+
+
+def charge_succeeded(
+    charge: Charge,
+    key: str,
+    gross: int,
+    commission: int,
+    *,
+    settled: "Settlement | None" = None,
+) -> Posting:
+    """A patient has paid through a provider.
+
+    Without ``settled`` gross and commission wait in ``unsettled`` for :func:`charge_settled`
+    (Stripe); with it all is posted at once (Mercado Pago tells its fee with the approval).
+    """
+    part = PENDING if settled else UNSETTLED
+    ours, theirs, book = charge.ours(part), charge.theirs(part), charge.book
+    moves: list[Move] = []
+    if charge.destination:
+        moves += [(PLATFORM, ours, due(book), gross), (PLATFORM, due(book), ours, gross)]
+    moves += [
+        (PLATFORM, ours, COMMISSION, commission),
+        (book, theirs, PATIENT, gross),
+        (book, COMMISSION, theirs, commission),
+    ]
+    if settled:
+        moves += _costs(charge, settled)
+    return Posting(Event.CHARGE_SUCCEEDED, key, charge.currency, _entries(moves))
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What the provider has kept of a charge."""
+
+    fee: int
+    tax_withheld: int = 0
+
+
+def charge_settled(
+    charge: Charge, key: str, gross: int, commission: int, settled: Settlement, *, moved: int
+) -> Posting:
+    """The provider has settled: from ``unsettled`` to ``pending``, less what it keeps.
+
+    ``commission`` is what was posted when the charge succeeded, ``moved`` what it really is.
+    """
+    ours, theirs, book = charge.ours, charge.theirs, charge.book
+    moves = [
+        (PLATFORM, ours(PENDING), ours(UNSETTLED), commission),
+        (book, theirs(PENDING), theirs(UNSETTLED), gross - commission),
+        (PLATFORM, ours(PENDING), COMMISSION, moved - commission),
+        (book, COMMISSION, theirs(PENDING), moved - commission),
+        *_costs(charge, settled),
+    ]
+    return Posting(Event.CHARGE_SETTLED, key, charge.currency, _entries(moves))
+
+
+def _costs(charge: Charge, settled: Settlement) -> list[Move]:
+    theirs = charge.theirs(PENDING)
+    fee = (
+        (PLATFORM, FEE, charge.ours(PENDING), settled.fee)
+        if charge.platform_pays_fees
+        else (charge.book, FEE, theirs, settled.fee)
+    )
+    return [fee, (charge.book, TAX_WITHHELD, theirs, settled.tax_withheld)]
+
+
+def manual_payment(
+    payee_id: str, key: str, currency: str, gross: int, commission: int = 0
+) -> Posting:
+    """Cash or a transfer that the practice took itself; it owes us the commission, if any."""
+    book = payee_book(payee_id)
+    moves = [
+        (PLATFORM, due(book), COMMISSION, commission),
+        (book, CASH, PATIENT, gross),
+        (book, COMMISSION, due(PLATFORM), commission),
+    ]
+    return Posting(Event.MANUAL_PAYMENT, key, currency, _entries(moves))
+
+
+def mismatch(charge: Charge, key: str, currency: str, received: int) -> Posting:
+    """Money came that is not what we asked for: in suspense until a person has looked."""
+    if charge.destination:
+        moves = [(PLATFORM, charge.ours(UNSETTLED), SUSPENSE, received)]
+    else:
+        moves = [(charge.book, charge.theirs(UNSETTLED), SUSPENSE, received)]
+    return Posting(Event.MISMATCH, key, currency, _entries(moves))
+
+
+# ---------------------------------------------------------------- it is earned
+
+
+def earned(payee_id: str, key: str, currency: str, amount: int, tax: int = 0) -> Posting:
+    """The patient's advance becomes revenue; ``tax`` of the amount is owed on."""
+    book = payee_book(payee_id)
+    moves = [(book, PATIENT, REVENUE, amount - tax), (book, PATIENT, TAX_OUT, tax)]
+    return Posting(Event.EARNED, key, currency, _entries(moves))
+
+
+def session_share(price: int, sessions: int, number: int) -> int:
+    """What session ``number`` (1 …) of a package earns; all of them together earn the price."""
+    return price * number // sessions - price * (number - 1) // sessions
+
+
+# ---------------------------------------------------------------- it goes back
+
+
+def refund_requested(
+    payee_id: str, key: str, currency: str, advance: int, revenue: int, tax: int = 0
+) -> Posting:
+    """A refund is under way: out of the patient's advance, and of what was earned already."""
+    book = payee_book(payee_id)
+    moves = [
+        (book, PATIENT, REFUND_DUE, advance),
+        (book, REVENUE, REFUND_DUE, revenue - tax),
+        (book, TAX_OUT, REFUND_DUE, tax),
+    ]
+    return Posting(Event.REFUND_REQUESTED, key, currency, _entries(moves))
+
+
+def refund_succeeded(charge: Charge, key: str, amount: int, commission: int) -> Posting:
+    """The patient has it back; ``commission`` of ours went back to the payee."""
+    ours, theirs, book = charge.ours(PENDING), charge.theirs(PENDING), charge.book
+    moves: list[Move] = []
+    if charge.destination:
+        moves += [(PLATFORM, due(book), ours, amount), (PLATFORM, ours, due(book), amount)]
+    moves += [
+        (PLATFORM, COMMISSION, ours, commission),
+        (book, REFUND_DUE, theirs, amount),
+        (book, theirs, COMMISSION, commission),
+    ]
+    return Posting(Event.REFUND_SUCCEEDED, key, charge.currency, _entries(moves))
+
+
+def manual_refund(
+    payee_id: str, key: str, currency: str, amount: int, commission: int = 0
+) -> Posting:
+    """Handed back in cash or by transfer; the commission that was owed for it no longer is."""
+    book = payee_book(payee_id)
+    moves = [
+        (PLATFORM, COMMISSION, due(book), commission),
+        (book, REFUND_DUE, CASH, amount),
+        (book, due(PLATFORM), COMMISSION, commission),
+    ]
+    return Posting(Event.REFUND_SUCCEEDED, key, currency, _entries(moves))
+
+
+def commission_to_return(
+    commission: int, gross: int, refunded: int, refund: int, returned: int
+) -> int:
+    """Our commission for one more ``refund``, in proportion to all that has gone back with it.
+
+    Cumulative, half to even: parts lose no cent, and a full refund returns all the rest.
+    """
+    return proportion(commission, refunded + refund, gross) - returned

@@ -1,0 +1,210 @@
+"""Rows of who has which time: calendars (expert, patient; one per UTC day) and open holds.
+
+A row is a version and one attribute per appointment, so that an entry can be taken out without
+reading the row. Putting one in depends on all the others and needs the version as it was read.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Self
+
+from consulta.core import table
+from consulta.core.errors import Conflict
+from consulta.core.keys import Key, Tenant
+from consulta.core.time import from_epoch, to_epoch
+from consulta.people.records import EXPERT, PATIENT
+from consulta.scheduling.records import AppointmentItem
+from consulta.scheduling.slots import Busy
+
+CALENDAR, HOLDS = "calendar", "holds"
+MAX_ENTRIES = 300
+_OWN = frozenset({"pk", "sk", "version"})
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One such row as it was read; version 0 is a row that is not there yet."""
+
+    key: Key
+    label: str
+    version: int = 0
+    entries: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, key: Key, label: str, raw: table.Raw | None) -> Self:
+        """The row of what DynamoDB gave, or the empty one."""
+        if raw is None:
+            return cls(key, label)
+        values = {name: value["S"] for name, value in raw.items() if name not in _OWN}
+        return cls(key, label, int(raw["version"]["N"]), values)
+
+    def put(self, entry_id: str, value: str, *, drop: Iterable[str] = ()) -> table.Action:
+        """Write one entry and drop others, if nobody else wrote in the meantime."""
+        dropped = [name for name in drop if name in self.entries and name != entry_id]
+        if len(self.entries) - len(dropped) >= MAX_ENTRIES and entry_id not in self.entries:
+            raise Conflict(f"There is no room for more: {self.label}")
+        return self._write({entry_id: value}, dropped)
+
+    def drop(self, entry_id: str) -> table.Action:
+        """Take one entry out, if nobody else wrote in the meantime."""
+        return self._write({}, [entry_id])
+
+    def _write(self, values: dict[str, str], remove: Iterable[str]) -> table.Action:
+        return table.update(
+            self.key,
+            set_={**values, "version": self.version + 1},
+            remove=remove,
+            condition="#version = :read" if self.version else "attribute_not_exists(pk)",
+            names={"#version": "version"} if self.version else {},
+            values={":read": self.version} if self.version else {},
+            label=self.label,
+        )
+
+
+def take_out(key: Key, label: str, entry_id: str) -> table.Action:
+    """Take one entry out, whether it is still there or not."""
+    return table.update(key, add={"version": 1}, remove=[entry_id], label=label)
+
+
+def renew(key: Key, label: str, entry_id: str, value: str) -> table.Action:
+    """Change an entry that must still be there: one that ran out may have lost its place."""
+    return table.update(
+        key,
+        set_={entry_id: value},
+        add={"version": 1},
+        condition="attribute_exists(#entry)",
+        names={"#entry": entry_id},
+        label=label,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A booked time in a calendar row; ``until`` is when a hold ends, 0 for what is firm."""
+
+    busy: Busy
+    until: int = 0
+
+    def to_text(self) -> str:
+        """Compact: these rows are read a month at a time."""
+        busy = self.busy
+        return f"{busy.start},{busy.end},{busy.before},{busy.after},{self.until}"
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """The reverse of :meth:`to_text`."""
+        start, end, before, after, until = (int(part) for part in text.split(","))
+        return cls(Busy(start, end, before, after), until)
+
+    def lapsed(self, now: int) -> bool:
+        """A hold that has ended counts as free, whether or not the sweep has come by."""
+        return 0 < self.until <= now
+
+
+def entries(rows: Iterable[Row], now: int) -> Iterator[tuple[str, Busy]]:
+    """What takes up time in these rows, with the appointments' ids."""
+    for row in rows:
+        for entry_id, text in row.entries.items():
+            entry = Entry.from_text(text)
+            if not entry.lapsed(now):
+                yield entry_id, entry.busy
+
+
+def lapsed(row: Row, now: int) -> list[str]:
+    """The holds in a calendar row that have ended."""
+    return [entry_id for entry_id, text in row.entries.items() if Entry.from_text(text).lapsed(now)]
+
+
+def days(low: int, high: int) -> list[date]:
+    """The UTC days that [low, high) touches."""
+    first, last = from_epoch(low).date(), from_epoch(max(low, high - 1)).date()
+    return [first + timedelta(days=n) for n in range((last - first).days + 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The time that one appointment takes of its expert, with buffers, and of its patient."""
+
+    tenant: Tenant
+    expert: str
+    patient: str
+    busy: Busy
+
+    @classmethod
+    def of(cls, appointment: AppointmentItem) -> Self:
+        """The claim of an appointment."""
+        busy = Busy(
+            to_epoch(appointment.start),
+            to_epoch(appointment.end),
+            int(appointment.buffer_before_s),
+            int(appointment.buffer_after_s),
+        )
+        return cls(appointment.tenant, appointment.expert_id, appointment.patient_id, busy)
+
+    def parts(self) -> list[tuple[Busy, list[Key]]]:
+        """What is written, and in which rows. Buffers are the expert's; a patient needs none."""
+        bare = Busy(self.busy.start, self.busy.end)
+        return [
+            (busy, [self.tenant.calendar(kind, owner, day) for day in days(*busy.reach())])
+            for kind, owner, busy in (
+                (EXPERT, self.expert, self.busy),
+                (PATIENT, self.patient, bare),
+            )
+        ]
+
+    def keys(self) -> list[Key]:
+        """The calendar rows that it touches."""
+        return [key for _, keys in self.parts() for key in keys]
+
+    def read(self) -> dict[Key, Row]:
+        """Those rows, consistently."""
+        return self.rows(table.batch_get_raw(self.keys()))
+
+    def rows(self, found: dict[Key, table.Raw]) -> dict[Key, Row]:
+        """Those rows out of a batch that holds them."""
+        return {key: Row.read(key, CALENDAR, found.get(key)) for key in self.keys()}
+
+    def is_free(self, rows: dict[Key, Row], now: int, own: str = "") -> bool:
+        """Whether neither has anything else then; ``own`` is this appointment's id."""
+        return not any(
+            busy.clashes(other)
+            for busy, keys in self.parts()
+            for entry_id, other in entries((rows[key] for key in keys), now)
+            if entry_id != own
+        )
+
+    def take(
+        self, rows: dict[Key, Row], own: str, until: datetime | None, now: int
+    ) -> list[table.Action]:
+        """Write it into the rows as they were read, dropping holds that have ended."""
+        ends = to_epoch(until) if until else 0
+        return [
+            rows[key].put(own, Entry(busy, ends).to_text(), drop=lapsed(rows[key], now))
+            for busy, keys in self.parts()
+            for key in keys
+        ]
+
+    def keep(self, own: str, until: datetime | None) -> list[table.Action]:
+        """Make it firm, or let it last until then; fails where it has lost its place."""
+        ends = to_epoch(until) if until else 0
+        return [
+            renew(key, CALENDAR, own, Entry(busy, ends).to_text())
+            for busy, keys in self.parts()
+            for key in keys
+        ]
+
+    def leave(self, own: str) -> list[table.Action]:
+        """Give the time up."""
+        return [take_out(key, CALENDAR, own) for key in self.keys()]
+
+
+def hold_limit_reached(row: Row, now: int, limit: int) -> bool:
+    """Whether a patient has that many holds that have not ended."""
+    return sum(int(until) > now for until in row.entries.values()) >= limit
+
+
+def put_hold(row: Row, own: str, until: datetime, now: int) -> table.Action:
+    """Count one more hold."""
+    ended = [entry_id for entry_id, ends in row.entries.items() if int(ends) <= now]
+    return row.put(own, str(to_epoch(until)), drop=ended)

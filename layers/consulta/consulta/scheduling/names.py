@@ -1,0 +1,77 @@
+"""Appointments as the API shows them: names of all on a page come from one batch of reads."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from consulta.core import table
+from consulta.core.keys import Key, Tenant
+from consulta.core.time import in_zone
+from consulta.people.records import EXPERT, PATIENT
+from consulta.scheduling.records import SERVICE, AppointmentItem, PaymentStatus, Status
+from consulta.scheduling.schema import Appointment, CancelReason, Price, Ref
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names by the keys of services, experts and patients."""
+
+    tenant: Tenant
+    by_key: dict[Key, str]
+
+    def ref(self, entity: str, item_id: str) -> Ref:
+        """The id with its name."""
+        return Ref(id=item_id, name=self.by_key.get(self.tenant.item(entity, item_id)))
+
+
+def resolve(
+    tenant: Tenant, appointments: Sequence[AppointmentItem], *, patients: bool = True
+) -> Names:
+    """The names on these appointments, by one batch; without ``patients``, theirs are left out."""
+    keys = {
+        tenant.item(entity, item_id)
+        for appointment in appointments
+        for entity, item_id in (
+            (SERVICE, appointment.service_id),
+            (EXPERT, appointment.expert_id),
+            (PATIENT, appointment.patient_id),
+        )
+        if patients or entity != PATIENT
+    }
+    found = table.batch_get_raw(sorted(keys, key=lambda key: key.pk), consistent=False)
+    return Names(tenant, {key: raw["name"]["S"] for key, raw in found.items()})
+
+
+def shown(appointment: AppointmentItem, names: Names) -> Appointment:
+    """One appointment as the API shows it."""
+    a = appointment
+    return Appointment(
+        id=a.item_id,
+        service=names.ref(SERVICE, a.service_id),
+        expert=names.ref(EXPERT, a.expert_id),
+        patient=names.ref(PATIENT, a.patient_id),
+        status=Status(a.status),
+        payment_status=PaymentStatus(a.payment_status),
+        start=in_zone(a.start, a.zone),
+        end=in_zone(a.end, a.zone),
+        zone=a.zone,
+        price=Price(amount=int(a.price), currency=a.currency),
+        order_id=a.order_id,
+        payment_id=a.payment_id,
+        hold_expires_at=a.hold_expires_at,
+        cancelled_at=a.cancelled_at,
+        cancelled_by=a.cancelled_by,
+        cancel_reason=CancelReason(a.cancel_reason) if a.cancel_reason else None,
+        created_at=a.created_at,
+        updated_at=a.updated_at,
+        version=int(a.version),
+    )
+
+
+def to_api(
+    tenant: Tenant, appointments: Sequence[AppointmentItem], *, patients: bool = True
+) -> list[Appointment]:
+    """A page of appointments with their names."""
+    if not appointments:
+        return []
+    names = resolve(tenant, appointments, patients=patients)
+    return [shown(appointment, names) for appointment in appointments]

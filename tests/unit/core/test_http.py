@@ -1,0 +1,223 @@
+"""What every API function answers, before its own use cases do."""
+
+from enum import StrEnum
+from typing import Any
+
+import pytest
+from pydantic import Field
+
+from consulta.core import errors
+from consulta.core.http import (
+    PUBLIC,
+    SIGNED_IN,
+    Api,
+    ApiModel,
+    Cursor,
+    Id,
+    IfMatch,
+    Limit,
+    check_version,
+    needs,
+)
+from tests.unit.people.calling import Answer, event, invoke, signed_in
+
+THING_ID = "thing_01JC0NS0TADEM0000000000000"
+
+
+class Colour(StrEnum):
+    RED = "red"
+
+
+class Line(ApiModel):
+    price: int
+
+
+class ThingIn(ApiModel):
+    colour: Colour
+    lines: list[Line] = Field(default_factory=list)
+
+
+class ThingOut(ApiModel):
+    id: str
+    version: int
+
+
+@pytest.fixture(scope="module")
+def api() -> Api:
+    api = Api("things")
+
+    @api.post("/v1/things")
+    @needs("patients:write")
+    def create(body: ThingIn) -> ThingOut:
+        return api.created(ThingOut(id=THING_ID, version=1), f"/v1/things/{THING_ID}")
+
+    @api.get("/v1/things")
+    @needs("patients:read")
+    def listing(limit: Limit = 20, cursor: Cursor = None) -> ThingOut:
+        return api.ok(ThingOut(id=str(limit), version=2), max_age=30)
+
+    @api.get("/v1/things/<thing_id>")
+    @needs("patients:read")
+    def get(thing_id: Id, if_match: IfMatch = None) -> ThingOut:
+        check_version(if_match, 3)
+        return api.ok(ThingOut(id=thing_id, version=3))
+
+    @api.delete("/v1/things/<thing_id>")
+    @needs("patients:write")
+    def delete(thing_id: Id) -> None:
+        raise RuntimeError("Maria Lopez, +34600123456")
+
+    @api.get("/v1/account")
+    @needs(SIGNED_IN)
+    def account() -> ThingOut:
+        return api.ok(ThingOut(id=api.account.person, version=len(api.account.memberships)))
+
+    @api.get("/v1/open")
+    @needs(PUBLIC)
+    def public() -> ThingOut:
+        return api.ok(ThingOut(id="open", version=1))
+
+    @api.get("/v1/forgotten")
+    def forgotten() -> ThingOut:
+        raise AssertionError("a route without a permission was called")
+
+    return api
+
+
+def ask(api: Api, method: str, path: str, body: Any = None, **request: Any) -> Answer:
+    request.setdefault("context", signed_in())
+    return invoke(api.handler, event(method, path, body, **request))
+
+
+def paths(answer: Answer) -> list[str]:
+    return [entry["path"] for entry in answer.body["errors"]]
+
+
+def test_a_good_request(api: Api) -> None:
+    answer = ask(api, "POST", "/v1/things", {"colour": "red", "lines": [{"price": 1}]})
+    assert (answer.status, answer.body["id"]) == (201, THING_ID)
+    assert answer.headers["Location"] == f"/v1/things/{THING_ID}"
+    assert answer.headers["ETag"] == '"1"'
+
+
+def test_cache_control(api: Api) -> None:
+    assert ask(api, "GET", "/v1/things").headers["Cache-Control"] == "private, max-age=30"
+    assert ask(api, "GET", f"/v1/things/{THING_ID}").headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("body", ["{", "[1,", "nonsense", '{"colour": "red"'])
+def test_malformed_json_is_400(api: Api, body: str) -> None:
+    answer = ask(api, "POST", "/v1/things", body)
+    assert (answer.status, answer.body["type"]) == (400, "urn:consulta:problem:bad-request")
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+def test_a_missing_body_is_422(api: Api) -> None:
+    answer = ask(api, "POST", "/v1/things", "")
+    assert (answer.status, paths(answer)) == (422, ["body"])
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        ({}, "body.colour"),
+        ({"colour": "blue"}, "body.colour"),
+        ({"colour": 1}, "body.colour"),
+        ({"colour": "red", "lines": [{"price": 1}, {"price": "x"}]}, "body.lines.1.price"),
+        ({"colour": "red", "lines": {}}, "body.lines"),
+        ({"colour": "red", "size": 1}, "body.size"),
+        ({"colour": "red", "lines": [{"price": 1, "tax": 2}]}, "body.lines.0.tax"),
+    ],
+)
+def test_a_field_that_cannot_be_accepted_is_422_with_its_path(
+    api: Api, body: Any, path: str
+) -> None:
+    answer = ask(api, "POST", "/v1/things", body)
+    assert (answer.status, answer.body["type"]) == (422, "urn:consulta:problem:invalid")
+    assert paths(answer) == [path]
+
+
+@pytest.mark.parametrize(
+    ("query", "path"),
+    [("limit=0", "query.limit"), ("limit=51", "query.limit"), ("limit=many", "query.limit")],
+)
+def test_a_bad_parameter_is_422_with_its_path(api: Api, query: str, path: str) -> None:
+    answer = ask(api, "GET", "/v1/things", query=query)
+    assert (answer.status, paths(answer)) == (422, [path])
+
+
+@pytest.mark.parametrize("thing", ["1", "THING_1", "thing_01JC0NS0TADEM000000000000I"])
+def test_an_id_of_another_shape_is_422(api: Api, thing: str) -> None:
+    answer = ask(api, "GET", f"/v1/things/{thing}")
+    assert (answer.status, paths(answer)) == (422, ["path.thing_id"])
+
+
+def test_a_separator_of_keys_is_in_no_path(api: Api) -> None:
+    assert ask(api, "GET", "/v1/things/P#other#PATIENT").status == 404
+
+
+@pytest.mark.parametrize(
+    ("context", "status"),
+    [
+        ({"problem": "missing"}, 401),
+        ({"problem": "expired"}, 401),
+        ({"problem": "invalid"}, 401),
+        (signed_in("viewer"), 403),
+        (signed_in("operator"), 403),
+    ],
+)
+@pytest.mark.parametrize("body", ["{", {"colour": "blue"}, {"colour": "red"}])
+def test_who_calls_is_settled_before_what_is_sent(
+    api: Api, context: dict[str, str], status: int, body: Any
+) -> None:
+    answer = ask(api, "POST", "/v1/things", body, context=context)
+    assert (answer.status, answer.body["errors"]) == (status, [])
+
+
+def test_an_event_without_an_authorizer_is_401(api: Api) -> None:
+    request = event("GET", "/v1/things")
+    del request["requestContext"]["authorizer"]
+    assert invoke(api.handler, request).status == 401
+
+
+def test_a_public_route_asks_for_nothing(api: Api) -> None:
+    assert ask(api, "GET", "/v1/open", context={"problem": "invalid"}).status == 200
+
+
+def test_a_signed_in_route_asks_for_a_token_but_no_practice(api: Api) -> None:
+    assert ask(api, "GET", "/v1/account", context={"problem": "missing"}).status == 401
+    answer = ask(api, "GET", "/v1/account", context=signed_in("operator"))
+    assert (answer.status, answer.body["version"]) == (200, 0)
+
+
+def test_a_route_without_a_permission_is_never_called(api: Api) -> None:
+    assert ask(api, "GET", "/v1/forgotten").status == 403
+
+
+def test_another_method_is_405_with_allow(api: Api) -> None:
+    answer = ask(api, "PUT", f"/v1/things/{THING_ID}")
+    assert (answer.status, answer.headers["Allow"]) == (405, "DELETE, GET")
+
+
+def test_an_unknown_path_is_404(api: Api) -> None:
+    answer = ask(api, "GET", "/v1/nowhere", context={"problem": "missing"})
+    assert (answer.status, answer.body["type"]) == (404, "urn:consulta:problem:not-found")
+
+
+def test_our_own_failure_is_500_without_its_text(api: Api) -> None:
+    answer = ask(api, "DELETE", f"/v1/things/{THING_ID}")
+    assert (answer.status, answer.body["type"]) == (500, "urn:consulta:problem:internal")
+    assert "Lopez" not in str(answer)
+
+
+@pytest.mark.parametrize("if_match", ['"3"', "*", None])
+def test_the_current_version_passes(if_match: str | None) -> None:
+    check_version(if_match, 3)
+
+
+@pytest.mark.parametrize("if_match", ['"2"', "3", 'W/"3"', ""])
+def test_another_version_is_412(api: Api, if_match: str) -> None:
+    with pytest.raises(errors.PreconditionFailed):
+        check_version(if_match, 3)
+    headers = {"If-Match": '"2"'}
+    assert ask(api, "GET", f"/v1/things/{THING_ID}", headers=headers).status == 412

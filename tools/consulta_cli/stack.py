@@ -1,0 +1,52 @@
+"""Which stack a command works on: named by options, or the local one that is running."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+LOCAL_STACK = Path(__file__).resolve().parents[2] / ".local" / "stack.json"
+
+CoreTable = Annotated[str, typer.Option(help="Name of the core table.")]
+AggregatesTable = Annotated[str, typer.Option(help="Name of the aggregates table.")]
+EndpointUrl = Annotated[str, typer.Option(help="Address of a local AWS; none for AWS itself.")]
+StackFile = Annotated[Path, typer.Option(help="What `make start` wrote about the local stack.")]
+
+
+def use(core_table: str, aggregates_table: str, endpoint_url: str, stack_file: Path) -> None:
+    """Point this process at a stack.
+
+    With both tables named, nothing else is looked up: AWS with the operator's own credentials, or
+    the endpoint. Otherwise the local stack's file is read. A local AWS gets no real credentials.
+    """
+    if not (core_table and aggregates_table):
+        if core_table or aggregates_table:
+            raise typer.BadParameter("name both tables, or neither for the local stack")
+        core_table, aggregates_table, endpoint_url = _local(stack_file, endpoint_url)
+    os.environ |= {"CORE_TABLE": core_table, "AGGREGATES_TABLE": aggregates_table}
+    if endpoint_url:
+        os.environ.pop("AWS_PROFILE", None)
+        os.environ.pop("AWS_SESSION_TOKEN", None)
+        os.environ |= {
+            "AWS_ENDPOINT_URL": endpoint_url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+
+def _local(stack_file: Path, endpoint_url: str) -> tuple[str, str, str]:
+    try:
+        stack = json.loads(stack_file.read_text())
+        outputs, api = stack["outputs"], urlsplit(stack["api_url"])
+        names = outputs["CoreTableName"], outputs["AggregatesTableName"]
+    except FileNotFoundError:
+        raise typer.BadParameter(
+            f"there is no {stack_file}: run `make start`, or name the tables"
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        raise typer.BadParameter(f"{stack_file} does not describe a stack") from None
+    return *names, endpoint_url or f"{api.scheme}://{api.netloc}"
