@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 PORT ?= 4701
+STAGE ?= dev
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -19,7 +20,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-in
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help run stop status test lint types contracts template unit integration e2e format openapi \
+.PHONY: help run deploy stop status test lint types contracts template unit integration e2e format openapi \
 	bench verify lock clean
 
 help:  ## List the targets
@@ -30,6 +31,10 @@ help:  ## List the targets
 
 run: $(INSTALLED)  ## Start everything here (DETACH=1: return when ready, PORT=4801, AUTH=1: enforce IAM)
 	@$(STACK) up --port $(PORT) $(if $(DETACH),--detach) $(if $(AUTH),--auth)
+
+deploy: openapi  ## Build and deploy to AWS with your own credentials (STAGE=dev|prod)
+	PATH="$(CURDIR)/$(BIN):$$PATH" sam build --config-env $(STAGE)
+	$(BIN)/sam deploy --config-env $(STAGE)
 
 stop: $(INSTALLED)  ## Stop what `make run` started
 	@$(STACK) down

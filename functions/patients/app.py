@@ -2,21 +2,14 @@
 
 from consulta.core.http import Api, Cursor, Id, IdempotencyKey, IfMatch, Limit, needs
 from consulta.people import patients
-from consulta.people.schema import (
-    PatientIn,
-    PatientMatches,
-    PatientOut,
-    PatientPage,
-    PatientPatch,
-    PatientSearchIn,
-)
+from consulta.people import schema as s
 
 api = Api("patients")
 
 
 @api.post("/v1/patients")
 @needs("patients:write")
-def create(body: PatientIn, key: IdempotencyKey = None) -> PatientOut:
+def create(body: s.PatientIn, key: IdempotencyKey = None) -> s.PatientOut:
     """A new patient; 409 with ``existing_id`` where the phone or email is known."""
     patient = patients.create(api.caller, body, key)
     return api.created(patient, f"/v1/patients/{patient.id}")
@@ -24,28 +17,28 @@ def create(body: PatientIn, key: IdempotencyKey = None) -> PatientOut:
 
 @api.get("/v1/patients")
 @needs("patients:read")
-def listing(limit: Limit = 20, cursor: Cursor = None) -> PatientPage:
+def listing(limit: Limit = 20, cursor: Cursor = None) -> s.PatientPage:
     """The practice's patients, the newest first."""
     return api.ok(patients.listing(api.caller, limit, cursor))
 
 
 @api.post("/v1/patients/search")
 @needs("patients:read")
-def search(body: PatientSearchIn) -> PatientMatches:
+def search(body: s.PatientSearchIn) -> s.PatientMatches:
     """By the beginning of a name, or a phone or email: in a body, since URLs are logged."""
     return api.ok(patients.search(api.caller, body))
 
 
 @api.get("/v1/patients/<patient_id>")
 @needs("patients:read")
-def get(patient_id: Id) -> PatientOut:
+def get(patient_id: Id) -> s.PatientOut:
     """One patient."""
     return api.ok(patients.get(api.caller, patient_id))
 
 
 @api.patch("/v1/patients/<patient_id>")
 @needs("patients:write")
-def change(patient_id: Id, body: PatientPatch, if_match: IfMatch = None) -> PatientOut:
+def change(patient_id: Id, body: s.PatientPatch, if_match: IfMatch = None) -> s.PatientOut:
     """Change a patient; ``null`` clears email or notes."""
     return api.ok(patients.change(api.caller, patient_id, body, if_match))
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from consulta_cli import app
+import typer
+from consulta_cli import app, stack
 from typer.testing import CliRunner
 
 from consulta.aggregates import contributions, engine, figures, verify, walk
@@ -129,6 +130,14 @@ def test_after_a_conflict_or_a_lost_answer_the_work_is_read_again(
     assert process(records(*[of_practice(n) for n in range(8)])) == []
     assert total()["value.EUR"] == 40_000
     assert total()["unique_patients"] == 1
+
+
+def test_an_image_without_new_figures_still_beats_an_older_one(tables: Any) -> None:
+    back_again = of_practice(1, version=3)
+    late = of_practice(1, version=2, status="cancelled")
+    for item in (of_practice(1), back_again, late):
+        assert process(records(item)) == []
+    assert (total()["open"], total()["status.cancelled"]) == (1, 0)
 
 
 def test_conflicts_halve_the_transactions(faults: Faults) -> None:
@@ -416,6 +425,17 @@ def test_the_command_says_what_it_cannot_find(practice: Any, tmp_path: Path) -> 
     assert missing.exit_code == 2
     half = CliRunner().invoke(app, ["verify", "--core-table", CORE])
     assert half.exit_code == 2
+
+
+def test_the_local_stacks_file_names_the_tables_and_the_address(tmp_path: Path) -> None:
+    outputs = {"CoreTableName": "c", "AggregatesTableName": "a"}
+    described = {"api_url": "http://127.0.0.1:4701/v1", "outputs": outputs}
+    file = tmp_path / "stack.json"
+    file.write_text(json.dumps(described))
+    assert stack.described(file) == ("c", "a", "http://127.0.0.1:4701")
+    file.write_text("{}")
+    with pytest.raises(typer.BadParameter):
+        stack.described(file)
 
 
 # ---------------------------------------------------------------------------------- the functions

@@ -6,10 +6,8 @@ import re
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -30,7 +28,8 @@ from consulta.money.provider import Operation, PaymentDetails
 from consulta.money.providers import provider_for
 from consulta.money.records import PAYMENT, PayeeItem, PaymentItem, RefundState, State
 from consulta.people.records import EXPERT, ExpertItem
-from tests.unit.people.calling import PRACTICE, Answer, call, handler, signed_in
+from tests.faults import Crash, Fault, Faults
+from tests.unit.people.calling import PRACTICE, Answer, call, signed_in
 
 ROOT = Path(__file__).resolve().parents[2]
 PAYMENT_ID = "pay_01JC0NS0TADEM0000000000000"
@@ -364,20 +363,43 @@ def test_an_account_is_made_once_however_often_it_is_asked_for(stripe: Simulator
     assert other.status == 409
 
 
-def test_asked_for_at_the_same_moment_it_is_one_account(stripe: Simulator) -> None:
-    body = {"payee": "practice", "country": "MX"}
-    handler("connect")
-    barrier = threading.Barrier(3)
+# The writes of creating an account: the payee, the operation, the account.
+WRITES = range(3)
 
-    def create(_: int) -> Answer:
-        barrier.wait()
-        return ask("connect", "POST", "/v1/connect/accounts", body)
 
-    with ThreadPoolExecutor(3) as pool:
-        answers = list(pool.map(create, range(3)))
-    assert {answer.status for answer in answers} <= {200, 201}
-    assert len({answer.body["stripe_account"] for answer in answers}) == 1
+@pytest.mark.parametrize("write", WRITES)
+def test_asked_for_at_the_same_moment_it_is_one_account(
+    stripe: Simulator, tables: Any, write: int
+) -> None:
+    body, others = {"payee": "practice", "country": "MX"}, []
+    race = Faults.meanwhile(
+        lambda: others.append(ask("connect", "POST", "/v1/connect/accounts", body))
+    )
+    with Faults(tables) as faults:
+        faults.next("TransactWriteItems", *[Fault()] * write, race)
+        ours = ask("connect", "POST", "/v1/connect/accounts", body)
+        assert faults.happened == 1
+    (other,) = others
+    assert (other.status, ours.status) == (201, 200)
+    assert other.body["stripe_account"] == ours.body["stripe_account"]
     assert len(stripe.get("/v1/accounts")["data"]) == 1
+
+
+@pytest.mark.parametrize("crash", [Faults.crash_before, Faults.crash_after])
+@pytest.mark.parametrize("write", WRITES)
+def test_a_crash_at_any_step_is_taken_up_again(
+    stripe: Simulator, tables: Any, write: int, crash: Fault
+) -> None:
+    body = {"payee": "practice", "country": "MX"}
+    with Faults(tables) as faults:
+        faults.next("TransactWriteItems", *[Fault()] * write, crash)
+        with pytest.raises(Crash):
+            ask("connect", "POST", "/v1/connect/accounts", body)
+    assert ask("connect", "POST", "/v1/connect/accounts", body).status in (200, 201)
+    (account,) = stripe.get("/v1/accounts")["data"]
+    payee = payees.find(TENANT, PRACTICE)
+    assert payee
+    assert payee.stripe_account == account["id"]
 
 
 @pytest.mark.parametrize("kind", ["timeout_before", "timeout_after", "status"])

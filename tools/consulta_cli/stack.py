@@ -25,7 +25,8 @@ def use(core_table: str, aggregates_table: str, endpoint_url: str, stack_file: P
     if not (core_table and aggregates_table):
         if core_table or aggregates_table:
             raise typer.BadParameter("name both tables, or neither for the local stack")
-        core_table, aggregates_table, endpoint_url = _local(stack_file, endpoint_url)
+        core_table, aggregates_table, address = described(stack_file)
+        endpoint_url = endpoint_url or address
     os.environ |= {"CORE_TABLE": core_table, "AGGREGATES_TABLE": aggregates_table}
     if endpoint_url:
         os.environ.pop("AWS_PROFILE", None)
@@ -38,7 +39,8 @@ def use(core_table: str, aggregates_table: str, endpoint_url: str, stack_file: P
         }
 
 
-def _local(stack_file: Path, endpoint_url: str) -> tuple[str, str, str]:
+def described(stack_file: Path) -> tuple[str, str, str]:
+    """Core table, aggregates table and address of a local stack. Raises BadParameter."""
     try:
         stack = json.loads(stack_file.read_text())
         outputs, api = stack["outputs"], urlsplit(stack["api_url"])
@@ -49,4 +51,4 @@ def _local(stack_file: Path, endpoint_url: str) -> tuple[str, str, str]:
         ) from None
     except (ValueError, KeyError, TypeError):
         raise typer.BadParameter(f"{stack_file} does not describe a stack") from None
-    return *names, endpoint_url or f"{api.scheme}://{api.netloc}"
+    return *names, f"{api.scheme}://{api.netloc}"

@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import stripe
@@ -25,6 +26,8 @@ from consulta.core.time import now
 from consulta.money import secrets, webhook_intake
 from consulta.money.secrets import MercadoPagoSecret, StripeSecret, WebhookSecret
 from consulta.money.webhook_signatures import MercadoPagoSignature, StripeSignature
+from local.simulators.delivery import Settings
+from local.simulators.mercadopago.state import sign_notification
 
 ROOT = Path(__file__).resolve().parents[3]
 CURRENT, PREVIOUS, CONNECT = "whsec_current", "whsec_previous", "whsec_connect"
@@ -430,6 +433,65 @@ def test_a_notification_about_something_else_than_was_signed(queue: Queue) -> No
     assert refused(notify(NOTIFICATION, secret="wrong"))
     assert refused(notify({**NOTIFICATION, "user_id": "4#4"}))
     assert queue.sent == []
+
+
+# ---------------------------------------------------------------- the samples and the simulator
+
+
+def sample(function: str, name: str) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads((ROOT / "events" / function / f"{name}.json").read_text())
+    return event
+
+
+def with_secret(environment: pytest.MonkeyPatch, secret: str) -> None:
+    webhook = {"current": secret}
+    ours = StripeSecret.model_validate({"api_key": "sk", "webhook": webhook})
+    theirs = MercadoPagoSecret.model_validate(
+        {"client_id": "c", "client_secret": "s", "platform_access_token": "t", "webhook": webhook}
+    )
+    environment.setattr(secrets, "stripe_secret", lambda: ours)
+    environment.setattr(secrets, "mercadopago_secret", lambda: theirs)
+
+
+def test_the_sample_of_stripe_is_good_at_its_time(
+    queue: Queue, environment: pytest.MonkeyPatch
+) -> None:
+    with_secret(environment, "whsec_test")
+    handle = webhook_intake.handler(webhook_intake.stripe_message)
+    event = sample("stripe_webhook", "payment_intent_succeeded")
+    assert handle(event, LAMBDA)["statusCode"] == 400
+    signed_at = event["requestContext"]["timeEpoch"] / 1000
+    environment.setattr(webhook_intake, "time", SimpleNamespace(time=lambda: signed_at))
+    assert handle(event, LAMBDA)["statusCode"] == 200
+    assert handle(sample("stripe_webhook", "without_signature"), LAMBDA)["statusCode"] == 400
+    assert len(queue.sent) == 1
+
+
+def test_the_samples_of_mercado_pago(queue: Queue, environment: pytest.MonkeyPatch) -> None:
+    with_secret(environment, "whsec_test")
+    handle = webhook_intake.handler(webhook_intake.mercadopago_message)
+    assert handle(sample("mercadopago_webhook", "payment_updated"), LAMBDA)["statusCode"] == 200
+    refused = handle(sample("mercadopago_webhook", "about_another_payment"), LAMBDA)
+    assert refused["statusCode"] == 400
+    assert len(queue.sent) == 1
+
+
+@pytest.mark.parametrize("unit", ["ms", "s"])
+def test_what_the_simulator_signs_is_taken(queue: Queue, unit: str) -> None:
+    settings_ = Settings(
+        webhook_url="http://localhost/webhooks/mercadopago",
+        webhook_secret=CURRENT,
+        signature_ts=unit,
+    )
+    message = sign_notification(NOTIFICATION, settings_)
+    event = {
+        "headers": {name.lower(): value for name, value in message.headers.items()},
+        "rawQueryString": urlsplit(message.url).query,
+        "body": message.body.decode(),
+    }
+    answer = webhook_intake.handler(webhook_intake.mercadopago_message)(event, LAMBDA)
+    assert answer["statusCode"] == 200
+    assert queue.sent[0]["object_id"] == "123"
 
 
 # ---------------------------------------------------------------- what is not imported

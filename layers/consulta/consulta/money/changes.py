@@ -14,7 +14,7 @@ from consulta.core.errors import Conflict
 from consulta.core.item import Actor
 from consulta.core.keys import Tenant
 from consulta.core.time import local_day, now, to_text
-from consulta.money import ledger
+from consulta.money import ledger, operations
 from consulta.money.ledger import Charge, Posting, Settlement
 from consulta.money.provider import ProviderPayment, ProviderRefund
 from consulta.money.records import (
@@ -254,7 +254,11 @@ class Change:
         self.set("reserved", self.number("reserved") + amount)
         self.parts.append(table.put_new(refund))
         if self.payment.provider != Provider.MANUAL:
-            # Should we die before it is sent, the sweep sends it.
+            # The operation is there before it is sent; should we die before, the sweep sends it.
+            operation = operations.new(
+                self.tenant, self.payment.item_id, refund.item_id, operations.Kind.REFUND, self.by
+            )
+            self.parts.append(table.put_new(operation))
             self.parts.append(due.at(now(), refund.pk, REFUND_DUE_WORK))
             self.refunds.append(refund.item_id)
         return refund
@@ -267,9 +271,7 @@ class Change:
         commission = self._commission_back(amount, None)
         key = f"refund:{refund.item_id}:paid"
         payment = self.payment
-        self.post(
-            ledger.manual_refund(payment.payee_id, key, payment.currency, amount, commission)
-        )
+        self.post(ledger.manual_refund(payment.payee_id, key, payment.currency, amount, commission))
         self._went_back(refund, amount, commission)
         self.parts.append(table.put_new(refund))
         return refund
@@ -373,9 +375,7 @@ class Change:
 
     def _post_success(self, made: ProviderRefund, commission: int) -> None:
         key = self._refund_key(made.balance_transaction or made.id)
-        self.post(
-            ledger.refund_succeeded(charge_of(self.payment), key, made.amount, commission)
-        )
+        self.post(ledger.refund_succeeded(charge_of(self.payment), key, made.amount, commission))
 
     def _went_back(self, refund: RefundItem, amount: int, commission: int) -> None:
         self.set("refunded", self.number("refunded") + amount)

@@ -4,6 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
+from aws_lambda_powertools.event_handler.openapi.params import Header
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from consulta.core.http import ApiModel, Id
@@ -56,6 +57,9 @@ Version = Annotated[int, Field(ge=1)]
 
 
 # signing in
+
+CsrfHeader = Annotated[str | None, Header(alias="Consulta-CSRF", max_length=1, description="1")]
+PracticeHeader = Annotated[str | None, Header(alias="Consulta-Practice", max_length=40)]
 
 _BEARER: Literal["Bearer"] = "Bearer"
 

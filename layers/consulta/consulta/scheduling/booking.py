@@ -132,7 +132,7 @@ class Draft:
     def reread(self) -> bool:
         """Read the rows again; whether they say that this booking has been written."""
         holds_key = self.holds.key
-        found = table.batch_get_raw([*self.claim.keys(), holds_key])
+        found = table.batch_get_raw([*self.claim.touched(), holds_key])
         self.rows, self.holds = (
             self.claim.rows(found),
             Row.read(holds_key, HOLDS, found.get(holds_key)),

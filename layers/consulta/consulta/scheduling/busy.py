@@ -153,17 +153,17 @@ class Claim:
             )
         ]
 
-    def keys(self) -> list[Key]:
+    def touched(self) -> list[Key]:
         """The calendar rows that it touches."""
         return [key for _, keys in self.parts() for key in keys]
 
     def read(self) -> dict[Key, Row]:
         """Those rows, consistently."""
-        return self.rows(table.batch_get_raw(self.keys()))
+        return self.rows(table.batch_get_raw(self.touched()))
 
     def rows(self, found: dict[Key, table.Raw]) -> dict[Key, Row]:
         """Those rows out of a batch that holds them."""
-        return {key: Row.read(key, CALENDAR, found.get(key)) for key in self.keys()}
+        return {key: Row.read(key, CALENDAR, found.get(key)) for key in self.touched()}
 
     def is_free(self, rows: dict[Key, Row], now: int, own: str = "") -> bool:
         """Whether neither has anything else then; ``own`` is this appointment's id."""
@@ -196,7 +196,7 @@ class Claim:
 
     def leave(self, own: str) -> list[table.Action]:
         """Give the time up."""
-        return [take_out(key, CALENDAR, own) for key in self.keys()]
+        return [take_out(key, CALENDAR, own) for key in self.touched()]
 
 
 def hold_limit_reached(row: Row, now: int, limit: int) -> bool:
