@@ -1,10 +1,10 @@
-"""Every minute → what has become due: holds that have ended."""
+"""Every minute → what has become due: holds that have ended, refunds to ask for."""
 
 from typing import Any
 
 from consulta.core.item import Actor
 from consulta.core.observe import observed
-from consulta.money import closing
+from consulta.money import changes, closing, effects
 from consulta.scheduling import due, holds, sweep
 
 # What one more minute's work may take at most, before Lambda's own deadline.
@@ -15,7 +15,10 @@ def handle(_event: dict[str, Any], context: Any) -> dict[str, int]:
     """Work from the watermark, whatever the event says: an event may be late, or missing."""
     by = Actor("sweep", context.aws_request_id)
     swept = sweep.run(
-        {due.HOLD: holds.worker(closing.expire, by)},
+        {
+            due.HOLD: holds.worker(closing.expire, by),
+            changes.REFUND_DUE_WORK: lambda key: effects.resume(key, by),
+        },
         time_left=lambda: context.get_remaining_time_in_millis() > RESERVE_MS,
     )
     return {"minutes": swept.minutes, "done": swept.done, "postponed": swept.postponed}

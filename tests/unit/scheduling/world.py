@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from consulta.core import ids, keys, table
+import pytest
+
+from consulta.core import idempotency, ids, keys, table
 from consulta.core.identity import Principal
 from consulta.core.item import Actor
 from consulta.core.keys import Tenant
@@ -19,7 +21,17 @@ from consulta.people.records import (
     PatientItem,
     PracticeItem,
 )
-from consulta.scheduling import availability, booking, services
+from consulta.scheduling import (
+    availability,
+    booking,
+    due,
+    holds,
+    listing,
+    offers,
+    services,
+    sweep,
+    transitions,
+)
 from consulta.scheduling.schema import (
     AppointmentDetail,
     AvailabilityRequest,
@@ -133,3 +145,15 @@ class World:
             service_id=service, expert_id=expert, patient_id=patient, start=start, **more
         )
         return booking.book(by or self.owner, request, key)
+
+
+class Clock:
+    """The time that all of scheduling sees, moved by hand."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.at = now()
+        for module in (booking, due, holds, idempotency, listing, offers, sweep, transitions):
+            monkeypatch.setattr(module, "now", lambda: self.at)
+
+    def forward(self, **by: float) -> None:
+        self.at += timedelta(**by)

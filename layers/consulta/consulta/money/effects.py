@@ -230,15 +230,19 @@ def stop(payment: PaymentItem, by: Actor) -> PaymentItem:
 
 
 def _close(payment: PaymentItem, by: Actor) -> PaymentItem:
-    """Nothing at the provider is open: look once more, then close ours."""
+    """Nothing of it is open that we know of: look once more, then close ours."""
+    tenant, payment_id = payment.tenant, payment.item_id
     for made in provider_for(payment.provider).find(payment, payee_of(payment)):
         if made.state is not State.OPEN:
-            result = refresh(payment.tenant, payment.item_id, by, provider_id=made.id)
-            if result.payment.state != State.OPEN:
-                return result.payment
-    current = load(payment.tenant, payment.item_id)
-    change = Change(current, by)
-    if current.state == State.OPEN:
+            refresh(tenant, payment_id, by, provider_id=made.id)
+    for _ in table.attempts(DEADLINE_S):
+        current = load(tenant, payment_id)
+        if current.state != State.OPEN:
+            return current
+        change = Change(current, by)
         change.set("state", str(State.CANCELLED))
-        table.transact(change.actions())
-    return load(payment.tenant, payment.item_id)
+        try:
+            table.transact(change.actions())
+        except table.ConditionFailed:
+            continue
+    raise AssertionError("attempts ends by raising Busy")

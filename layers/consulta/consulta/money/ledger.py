@@ -121,7 +121,7 @@ Move = tuple[str, str, str, int]
 
 
 def _entries(moves: Iterable[Move]) -> tuple[Entry, ...]:
-    """Entries of (book, debited, credited, amount); zero adds none, below zero goes the other way."""
+    """Of (book, debited, credited, amount): zero adds none, below zero goes the other way."""
     found: list[Entry] = []
     for book, debited, credited, amount in moves:
         if amount < 0:

@@ -1,15 +1,15 @@
 """What we ask of a provider, persisted before it is sent, so that a retry is the same operation.
 
-Source: MONEY_AND_BOOKING_RULES §6. An operation is a sub-item of its payment. Sending it again first
-looks up what the time before has made; if nothing, and it is too long ago to be still on its way,
-the attempt and with it the idempotency key is a new one: a provider also replays its own failures.
+Source: MONEY_AND_BOOKING_RULES §6. An operation is a sub-item of its payment. Sending it again
+first looks up what the time before has made; if nothing, and it is too long ago to be still on its
+way, the attempt and with it the idempotency key is a new one: a provider also replays its own
+failures.
 """
 
 import hashlib
 from collections.abc import Callable
 from datetime import timedelta
 from enum import StrEnum
-from typing import TypeVar
 
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 
@@ -24,7 +24,6 @@ from consulta.money.records import PAYMENT
 OPERATION = "OPERATION"
 # Longer than the adapters' timeouts with all their retries.
 IN_FLIGHT = timedelta(seconds=60)
-T = TypeVar("T")
 
 
 class Kind(StrEnum):
@@ -91,7 +90,7 @@ def in_flight(item: OperationItem) -> bool:
     return now() - item.sent_at < IN_FLIGHT
 
 
-def again(
+def again[T](
     item: OperationItem, by: Actor, lookup: Callable[[], T | None], send: Callable[[Operation], T]
 ) -> T:
     """Send what was sent before with unknown outcome; its result, or that of the time before.

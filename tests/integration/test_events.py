@@ -1,0 +1,124 @@
+"""Every sample event of events/ is fed to its function, and what comes back is what is expected.
+
+The functions run with the environment that template.yaml gives them, against emulated services with
+one practice in them.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consulta.core import aws, table
+from consulta.core.item import Actor
+from consulta.core.keys import Tenant, all_practices
+from consulta.people.policy import default_policy
+from consulta.people.records import PRACTICE, PracticeItem
+from openapi import load, names
+from tests.template import resources
+
+ROOT = Path(__file__).resolve().parents[2]
+EVENTS = {
+    f"{path.parent.name}/{path.stem}": path for path in sorted((ROOT / "events").glob("*/*.json"))
+}
+# API functions: the status. Workers: how many of the batch's messages come again.
+EXPECTED: dict[str, int] = {}
+
+
+class Context:
+    """What Lambda hands to a handler beside the event."""
+
+    aws_request_id = "8d7b1c9e-3f52-4f7e-9d15-0a8f1a1f2b3c"
+    function_name = "sample"
+    memory_limit_in_mb = 512
+    invoked_function_arn = "arn:aws:lambda:us-east-1:000000000000:function:sample"
+
+    @staticmethod
+    def get_remaining_time_in_millis() -> int:
+        return 10_000
+
+
+def folder_of(resource: dict[str, Any]) -> str:
+    return str(resource["Properties"]["CodeUri"]).rstrip("/").rpartition("/")[2]
+
+
+FUNCTIONS = {
+    folder_of(resource): resource for resource in resources("AWS::Serverless::Function").values()
+}
+
+
+@pytest.fixture
+def deployed(tables: Any, environment: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """What the functions talk to besides the tables."""
+    sqs, secrets = aws.client("sqs"), aws.client("secretsmanager")
+    queue = sqs.create_queue(QueueName="queue")["QueueUrl"]
+    hook = {"current": "whsec_sample", "previous": None, "until": None}
+    stripe = {"api_key": "sk_test_sample", "webhook": hook}
+    mercadopago = {
+        "client_id": "app",
+        "client_secret": "secret",
+        "platform_access_token": "APP_USR-sample",
+        "webhook": hook,
+    }
+    values = {
+        "STRIPE_SECRET_ARN": secrets.create_secret(
+            Name="stripe", SecretString=json.dumps(stripe)
+        )["ARN"],
+        "MERCADOPAGO_SECRET_ARN": secrets.create_secret(
+            Name="mercadopago", SecretString=json.dumps(mercadopago)
+        )["ARN"],
+        "TOKENS_KEY_ID": aws.client("kms").create_key()["KeyMetadata"]["Arn"],
+        "STRIPE_API_BASE": "http://127.0.0.1:9",
+        "MERCADOPAGO_API_BASE": "http://127.0.0.1:9",
+        "JWKS_URL": "http://127.0.0.1:9/jwks.json",
+        "LIVE_MODE": "false",
+        "API_URL": "https://api.consulta.example",
+    }
+    aws.client("s3", 10).create_bucket(Bucket="sample")
+    for resource in FUNCTIONS.values():
+        for name in resource["Properties"].get("Environment", {}).get("Variables", {}):
+            value = values.get(name, queue if name.endswith("QUEUE_URL") else "sample")
+            environment.setenv(name, value)
+    return environment
+
+
+def make_practice(practice_id: str) -> None:
+    item = PracticeItem.create(
+        Tenant(practice_id).item(PRACTICE, practice_id),
+        PRACTICE,
+        Actor("sample", "sample"),
+        name="Sample",
+        zone="America/Mexico_City",
+        currency="MXN",
+        country="MX",
+        commission_bps=1000,
+        policy=default_policy("MXN"),
+        l1pk=all_practices(),
+        l1sk=practice_id,
+    )
+    table.transact([table.put_new(item)])
+
+
+def test_every_function_has_its_sample_events() -> None:
+    assert set(FUNCTIONS) == set(names())
+    assert {name.partition("/")[0] for name in EVENTS} == set(names())
+    assert set(EXPECTED) == set(EVENTS)
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_the_function_answers_its_sample_event(deployed: pytest.MonkeyPatch, name: str) -> None:
+    text = EVENTS[name].read_text()
+    for practice_id in sorted(set(re.findall(r"prac_[0-9A-Z]{26}", text))):
+        make_practice(practice_id)
+    module = load(name.partition("/")[0])
+    answer = module.lambda_handler(json.loads(text), Context())
+    if isinstance(answer, dict) and "statusCode" in answer:
+        assert answer["statusCode"] == EXPECTED[name], answer["body"]
+        if answer["statusCode"] >= 400:
+            assert answer["headers"]["Content-Type"] == "application/problem+json"
+    elif isinstance(answer, dict) and "isAuthorized" in answer:
+        assert answer["context"]["problem"]
+    else:
+        assert len((answer or {}).get("batchItemFailures", [])) == EXPECTED[name]
