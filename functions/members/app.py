@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from aws_lambda_powertools.event_handler.openapi.params import Query
 
 from consulta.core.http import Api, Cursor, Id, IdempotencyKey, Limit, needs
+from consulta.money import payees
 from consulta.people import members
 from consulta.people.schema import MemberIn, MemberOut, MemberPage
 
@@ -18,6 +19,9 @@ Kind = Annotated[Literal["staff", "patient"], Query(description="Staff, or patie
 def create(body: MemberIn, key: IdempotencyKey = None) -> MemberOut:
     """Let somebody in."""
     member = members.create(api.caller, body, key)
+    if member.expert_id:
+        # The practice's account may be ready already; people know nothing of money.
+        payees.update_readiness(api.caller.tenant, member.expert_id, api.caller.actor)
     return api.created(member, f"/v1/members/{member.id}")
 
 

@@ -18,7 +18,7 @@ from consulta.people.records import PATIENT, PatientItem
 from consulta.scheduling import appointments, booking, holds, offers, services, transitions
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem, PaymentStatus, Status
 from consulta.scheduling.schema import CancelRequest, ServicePatch
-from tests.faults import Faults
+from tests.faults import Crash, Faults
 from tests.unit.scheduling.world import Clock, World, tomorrow
 
 BY = Actor("person-1", "request-1")
@@ -294,6 +294,18 @@ def test_cancelling_gives_the_time_back_to_both(world: World) -> None:
         cancel(world, booked.id)
 
 
+def test_once_it_began_only_the_practice_cancels(world: World, clock: Clock) -> None:
+    expert = world.expert()
+    service = world.service(expert)
+    booked = world.book(service, expert, world.patient(), tomorrow(), confirm=True)
+    clock.forward(days=2)
+    with pytest.raises(Conflict, match="begun"):
+        cancel(world, booked.id)
+    request = CancelRequest.model_validate({"reason_code": "expert_request"})
+    apply(transitions.cancel_actions(load(world, booked.id), BY, request, "practice"))
+    assert load(world, booked.id).status == Status.CANCELLED
+
+
 def test_completing_waits_for_the_start(world: World, clock: Clock) -> None:
     expert = world.expert()
     service = world.service(expert)
@@ -348,10 +360,10 @@ def test_a_key_gives_the_first_result_again(world: World, clock: Clock) -> None:
 @pytest.mark.parametrize("name", ["conflict", "throttle", "lost_call", "lost_answer"])
 def test_a_fault_costs_a_try_and_books_once(world: World, tables: Any, name: str) -> None:
     expert = world.expert()
-    service = world.service(expert)
+    service, patient = world.service(expert), world.patient()
     with Faults(tables) as faults:
         faults.next("TransactWriteItems", getattr(faults, name), getattr(faults, name))
-        booked = world.book(service, expert, world.patient(), tomorrow())
+        booked = world.book(service, expert, patient, tomorrow())
         assert faults.happened == 2
     assert load(world, booked.id).status == Status.HELD
     partition = world.tenant.listing_by(APPOINTMENT, "EXPERT", expert)
@@ -382,11 +394,11 @@ def test_nothing_is_half_booked_where_the_process_dies(world: World, tables: Any
     service = world.service(expert)
     with Faults(tables) as faults:
         faults.next("TransactWriteItems", faults.crash_before)
-        with pytest.raises(BaseException, match=""):
+        with pytest.raises(Crash):
             world.book(service, expert, patient, tomorrow(), key="k")
         assert to_epoch(tomorrow()) in starts(world, service, expert, tomorrow(), 1)
         faults.next("TransactWriteItems", faults.crash_after)
-        with pytest.raises(BaseException, match=""):
+        with pytest.raises(Crash):
             world.book(service, expert, patient, tomorrow(), key="k")
     # It was booked, and the caller who never heard of it asks again.
     assert world.book(service, expert, patient, tomorrow(), key="k").status is Status.HELD
@@ -408,8 +420,7 @@ def test_booking_is_two_reads_and_one_transaction(world: World, tables: Any) -> 
 
 
 def test_what_cannot_be_booked_says_why(world: World) -> None:
-    nine_to_five = {"monday": [{"from": "09:00", "to": "17:00"}]}
-    weekly = {day: nine_to_five["monday"] for day in ("monday", "tuesday", "wednesday")}
+    weekly = {"monday": [{"from": "09:00", "to": "17:00"}]}
     expert, other = world.expert(weekly=weekly), world.expert()
     stranger = World()
     patient = world.patient()

@@ -8,7 +8,7 @@ import pytest
 
 from consulta.core import idempotency, ids, keys, table
 from consulta.core.identity import Principal
-from consulta.core.item import Actor
+from consulta.core.item import Actor, Item
 from consulta.core.keys import Tenant
 from consulta.core.permissions import Role
 from consulta.core.time import now
@@ -42,11 +42,12 @@ from consulta.scheduling.schema import (
 
 ALWAYS = {day: [{"from": "00:00", "to": "24:00"}] for day in Weekly.model_fields}
 BY = Actor("setup", "request-0")
+TODAY = now().date()
 
 
 def tomorrow(hour: int = 10, minute: int = 0, days: int = 1) -> datetime:
-    """A time in the future on UTC's clocks, at a full minute."""
-    day = (now() + timedelta(days=days)).date()
+    """A time in the future on UTC's clocks, at a full minute; the same in the whole run."""
+    day = TODAY + timedelta(days=days)
     return datetime(day.year, day.month, day.day, hour, minute, tzinfo=UTC)
 
 
@@ -55,8 +56,16 @@ class World:
     """One practice on the core table; what it gives are ids."""
 
     practice: str = field(default_factory=lambda: ids.new_id("prac"))
+    exists: bool = False
+
+    @classmethod
+    def of(cls, item: Item) -> "World":
+        """The world that an item is in."""
+        return cls(item.tenant.practice, exists=True)
 
     def __post_init__(self) -> None:
+        if self.exists:
+            return
         key = self.tenant.item(PRACTICE, self.practice)
         practice = PracticeItem.create(
             key,

@@ -154,6 +154,11 @@ def inbox(provider: str, account: str, event_id: str) -> Key:
     return Key(f"INBOX#{_part(provider)}#{_part(account)}#{_part(event_id)}")
 
 
+def inbox_month(at: datetime) -> str:
+    """The list of all providers' events that were received in a UTC month, for operators."""
+    return f"INBOX#{to_text(at)[:7]}"
+
+
 def provider_account(provider: str, account: str) -> Key:
     """Which practice and payee a provider's account belongs to."""
     return Key(f"ACCOUNT#{_part(provider)}#{_part(account)}")

@@ -26,11 +26,10 @@ from consulta.dashboards.schema import (
     PatientSections,
     PracticeDashboard,
     QuickAction,
-    Ref,
     Section,
 )
 from consulta.people.records import EXPERT, PRACTICE, ExpertItem, PracticeItem
-from consulta.people.schema import SetupOut
+from consulta.people.schema import PracticeName, SetupOut
 from consulta.people.setup import setup_of
 
 # As many as one dashboard reads at once; readers of names wait for the lists inside this pool.
@@ -131,7 +130,7 @@ def _dashboard(
             if name in wanted
         }
 
-    about = Ref(id=caller.practice, name=practice.name)
+    about = PracticeName(id=caller.practice, name=practice.name)
     if caller.role is Role.PATIENT:
         parts = made(
             stats=lambda: sections.patient_stats(reads),

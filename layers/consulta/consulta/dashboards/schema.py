@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from consulta.core.http import ApiModel
-from consulta.people.schema import SetupOut
+from consulta.people.schema import PracticeName, SetupOut
 from consulta.scheduling.schema import Appointment
 
 
@@ -28,13 +28,6 @@ class Section[T](ApiModel):
     as_of: datetime
     max_age_seconds: int
     data: T | None
-
-
-class Ref(ApiModel):
-    """An id with the name that people know it by."""
-
-    id: str
-    name: str
 
 
 class QuickAction(ApiModel):
@@ -120,7 +113,7 @@ class EarningsList(ApiModel):
 
 
 class _Dashboard(ApiModel):
-    practice: Ref
+    practice: PracticeName
     quick_actions: list[QuickAction]
 
 

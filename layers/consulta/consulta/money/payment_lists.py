@@ -39,7 +39,7 @@ class _Plan:
         )
 
     def resume(self, key: table.Raw | None) -> tuple[int, table.Raw | None]:
-        """Which partition a cursor's key is in, and where; what this plan cannot make is refused."""
+        """Which partition a cursor's key is in, and where. A key of another plan is refused."""
         if key is None:
             return 0, None
         names = (f"{self.index}pk", f"{self.index}sk")

@@ -50,7 +50,9 @@ def displayed(payment: PaymentItem) -> DisplayedStatus:
     if payment.disputed:
         return DisplayedStatus.DISPUTED
     if captured and refunded:
-        return DisplayedStatus.REFUNDED if refunded >= captured else DisplayedStatus.PARTIALLY_REFUNDED
+        return (
+            DisplayedStatus.REFUNDED if refunded >= captured else DisplayedStatus.PARTIALLY_REFUNDED
+        )
     if payment.state == State.OPEN and payment.requires_action:
         return DisplayedStatus.REQUIRES_ACTION
     return _BY_STATE[State(payment.state)]
@@ -99,7 +101,7 @@ def detail(by: Principal, item: PaymentItem) -> PaymentDetail:
 
 def started(by: Principal, item: PaymentItem, reading: ProviderPayment | None) -> StartedPayment:
     """One payment with what the browser needs to go on; that is neither stored nor logged."""
-    open_ = reading if item.state == State.OPEN or item.state == State.PROCESSING else None
+    open_ = reading if item.state in (State.OPEN, State.PROCESSING) else None
     return StartedPayment(
         **dict(payment(by, item)),
         client_secret=(open_.client_secret or None) if open_ else None,

@@ -10,7 +10,6 @@ from datetime import timedelta
 
 from consulta.core import ids, table
 from consulta.core.errors import Conflict, Invalid, NotFound
-from consulta.core.idempotency import LABEL as REPEATED
 from consulta.core.idempotency import Idempotent
 from consulta.core.identity import Principal
 from consulta.core.keys import Tenant
@@ -19,12 +18,12 @@ from consulta.core.time import local_day, now
 from consulta.money import effects, operations, payees, payment_views
 from consulta.money.changes import Change
 from consulta.money.effects import Result, Seen
-from consulta.money.operations import Kind
+from consulta.money.operations import Kind, OperationItem
 from consulta.money.orders import Order, load, make_payment, payee_of, payment_id_of
-from consulta.money.placing import place
+from consulta.money.placing import pay_for
 from consulta.money.provider import Operation, PaymentDetails, ProviderPayment
 from consulta.money.providers import provider_for
-from consulta.money.records import PayeeItem, PaymentItem, Provider, State
+from consulta.money.records import PAYEE, PayeeItem, PaymentItem, Provider, State
 from consulta.money.schema import (
     ManualPaymentRequest,
     Payment,
@@ -45,6 +44,8 @@ OLDEST_RECEIPT = timedelta(days=366)
 WITHOUT_TOKEN = frozenset({"pix"})
 _STILL_PAYABLE = frozenset({Status.CONFIRMED, Status.COMPLETED, Status.AWAITING_APPROVAL})
 _UNPAID = frozenset({PaymentStatus.UNPAID, PaymentStatus.PROCESSING})
+_UNDER_WAY = frozenset({State.OPEN, State.PROCESSING, State.AUTHORIZED})
+_ACCOUNT = {Provider.STRIPE: "stripe_account", Provider.MERCADOPAGO: "mercadopago_user"}
 
 
 def get(by: Principal, payment_id: str) -> PaymentDetail:
@@ -64,25 +65,316 @@ def create(by: Principal, body: PaymentRequest, key: str | None) -> StartedPayme
     tenant, provider = by.tenant, Provider(body.provider)
     details = _details(body)
     once = Idempotent.of(tenant, by.person, key, body)
-    if once.result:
-        return _go_on(by, load(tenant, once.result), details)
     for _ in table.attempts(DEADLINE_S):
+        if once.result:
+            return _go_on(by, load(tenant, once.result), details)
         appointment = appointments.load(by, body.appointment_id)
         _check_payable(appointment)
         payee = _payee(tenant, appointment.expert_id, provider)
         order = Order.read(tenant, appointment.order_id)
-        known = _open_one(order, provider, by)
-        if known:
-            if once.row and _written(once.actions(known.item_id)) or not once.row:
-                return _go_on(by, known, details)
+        known = _open_one(order, appointment, payee, provider, by)
+        draft = None if known else _Draft.of(by, appointment, payee, provider, details)
+        payment = known or (draft.payment if draft else None)
+        if payment is None:  # one of the two is there
+            raise NotFound
+        parts = [*(draft.actions(order) if draft else []), *once.actions(payment.item_id)]
+        try:
+            if parts:
+                table.transact(parts)
+        except table.ConditionFailed:
             once = once.again()
-            if once.result:
-                return _go_on(by, load(tenant, once.result), details)
             continue
-        draft = _Draft.of(by, appointment, payee, provider, details)
-        if _written([*draft.actions(order), *once.actions(draft.payment.item_id)]):
-            return _answer(by, draft.send(by))
-        once = once.again()
-        if once.result:
-            return _go_on(by, load(tenant, once.result), details)
+        return (
+            _submitted(by, payment, draft.operation, details)
+            if draft
+            else _go_on(by, payment, details)
+        )
     raise AssertionError("attempts ends by raising Busy")
+
+
+def _details(body: PaymentRequest) -> PaymentDetails:
+    if Provider(body.provider) is Provider.MERCADOPAGO:
+        for name in ("payment_method_id", "payer_email"):
+            if not getattr(body, name):
+                raise Invalid.of(f"body.{name}", "Mercado Pago needs it", "missing")
+        if not body.token and body.payment_method_id not in WITHOUT_TOKEN:
+            raise Invalid.of("body.token", "This method needs a card token", "missing")
+    return PaymentDetails(
+        token=body.token,
+        method=body.payment_method_id,
+        installments=body.installments,
+        payer_email=str(body.payer_email or ""),
+    )
+
+
+def _check_payable(appointment: AppointmentItem) -> None:
+    extra: dict[str, object] = {
+        "appointment_status": appointment.status,
+        "payment_status": appointment.payment_status,
+    }
+    if appointment.payment_status not in _UNPAID:
+        raise Conflict("The appointment is paid already, or there is nothing to pay", extra=extra)
+    if appointment.status == Status.HELD:
+        if not transitions.hold_alive(appointment, now()):
+            raise Conflict("The hold has ended: book the time again", extra=extra)
+    elif appointment.status not in _STILL_PAYABLE:
+        raise Conflict("The appointment is not to be paid in this state", extra=extra)
+
+
+def _payee(tenant: Tenant, expert_id: str, provider: Provider) -> PayeeItem:
+    """The expert with an account of their own at this provider, else the practice."""
+    keys = [tenant.item(PAYEE, payee_id) for payee_id in (expert_id, tenant.practice)]
+    found = table.batch_get_raw(keys)
+    account = _ACCOUNT[provider]
+    for payee in (PayeeItem.read(found[key]) for key in keys if key in found):
+        if not getattr(payee, account):
+            continue
+        if provider is Provider.STRIPE and not payee.charges_enabled:
+            raise Conflict("The payee's account cannot take charges yet")
+        return payee
+    raise Conflict(f"Nobody has connected {provider} to be paid through")
+
+
+def _open_one(
+    order: Order,
+    appointment: AppointmentItem,
+    payee: PayeeItem,
+    provider: Provider,
+    by: Principal,
+) -> PaymentItem | None:
+    """The order's payment that is under way with this provider, if it is still the right one."""
+    for payment in order.payments():
+        if payment.provider != provider or payment.state not in _UNDER_WAY:
+            continue
+        wanted = (appointment.price, appointment.currency, payee.item_id, _account(payee, provider))
+        has = (payment.amount, payment.currency, payment.payee_id, payment.provider_account)
+        if has == wanted:
+            return payment
+        effects.stop(payment, by.actor)
+    return None
+
+
+def _account(payee: PayeeItem, provider: Provider) -> str:
+    return str(getattr(payee, _ACCOUNT[provider]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A new payment with its first operation, before either is written."""
+
+    payment: PaymentItem
+    operation: OperationItem
+    appointment: AppointmentItem
+
+    @classmethod
+    def of(
+        cls,
+        by: Principal,
+        appointment: AppointmentItem,
+        payee: PayeeItem,
+        provider: Provider,
+        details: PaymentDetails,
+    ) -> "_Draft":
+        """Amount, currency and commission are our records', whatever the caller has sent."""
+        tenant, price = by.tenant, int(appointment.price)
+        practice = practices.of(tenant)
+        direct = provider is Provider.MERCADOPAGO or is_direct(payee.controller)
+        fees = (payee.controller or {}).get("fees", {}).get("payer")
+        stripe = provider is Provider.STRIPE
+        operation_id = ids.new_id("op")
+        payment = make_payment(
+            tenant,
+            by.actor,
+            **_of_appointment(appointment),
+            payee_id=payee.item_id,
+            provider=str(provider),
+            provider_account=_account(payee, provider),
+            amount=price,
+            commission=share(price, int(practice.commission_bps)),
+            destination=not direct,
+            platform_pays_fees=stripe and (not direct or fees == "application"),
+            operation_id=operation_id,
+        )
+        operation = operations.new(
+            tenant,
+            payment.item_id,
+            operation_id,
+            Kind.START,
+            by.actor,
+            sent=operations.digest(details),
+        )
+        return cls(payment, operation, appointment)
+
+    def actions(self, order: Order) -> list[table.Action]:
+        """All or nothing, while the appointment is as it was read."""
+        return [
+            table.put_new(self.payment),
+            table.put_new(self.operation),
+            *order.add(self.payment.item_id),
+            table.check(
+                self.appointment.key,
+                "#version = :version",
+                names={"#version": "version"},
+                values={":version": int(self.appointment.version)},
+                label="appointment",
+            ),
+        ]
+
+
+def _of_appointment(appointment: AppointmentItem) -> dict[str, str]:
+    return {
+        "appointment_id": appointment.item_id,
+        "order_id": appointment.order_id,
+        "patient_id": appointment.patient_id,
+        "expert_id": appointment.expert_id,
+        "service_id": appointment.service_id,
+        "currency": appointment.currency,
+        "zone": appointment.zone,
+    }
+
+
+def _submitted(
+    by: Principal, payment: PaymentItem, operation: OperationItem, details: PaymentDetails
+) -> StartedPayment:
+    """Send an operation for the first time."""
+    reading = provider_for(payment.provider).start(
+        operations.first(operation), payment, payee_of(payment), details
+    )
+    return _applied(by, payment, reading)
+
+
+def _applied(by: Principal, payment: PaymentItem, reading: ProviderPayment) -> StartedPayment:
+    seen = Seen(payment, reading)
+    result = effects.refresh(by.tenant, payment.item_id, by.actor, seen=seen)
+    return _answer(by, result)
+
+
+def _answer(by: Principal, result: Result) -> StartedPayment:
+    if result.problem:
+        raise Conflict(
+            "The provider took something else than was asked for", extra={"code": result.problem}
+        )
+    return payment_views.started(by, result.payment, result.reading)
+
+
+def _go_on(by: Principal, payment: PaymentItem, details: PaymentDetails) -> StartedPayment:
+    """With a payment that was made before: as far as it came, or with another card."""
+    if payment.state not in _UNDER_WAY:
+        return payment_views.started(by, payment, None)
+    operation = operations.find(by.tenant, payment.item_id, str(payment.operation_id))
+    same = operation is not None and operation.digest == operations.digest(details)
+    if payment.provider_id is not None:
+        if payment.provider == Provider.MERCADOPAGO and payment.failure_code and not same:
+            return _resubmitted(by, payment, details)
+        return _answer(by, effects.refresh(by.tenant, payment.item_id, by.actor))
+
+    payee, adapter = payee_of(payment), provider_for(payment.provider)
+
+    def lookup() -> ProviderPayment | None:
+        found = [made for made in adapter.find(payment, payee) if _unclaimed(payment, made)]
+        return max(found, key=lambda made: made.state is State.SUCCEEDED, default=None)
+
+    def send(operation: Operation) -> ProviderPayment:
+        return adapter.start(operation, payment, payee, details)
+
+    if operation is not None and same:
+        reading = operations.again(operation, by.actor, lookup, send)
+        return _applied(by, payment, reading)
+    made = lookup()
+    if made is not None:
+        return _applied(by, payment, made)
+    if operation is not None and operations.in_flight(operation):
+        raise Conflict("A payment is being made at this moment: try again in a minute")
+    return _resubmitted(by, payment, details)
+
+
+def _unclaimed(payment: PaymentItem, made: ProviderPayment) -> bool:
+    return payment_id_of(payment.tenant, payment.provider, made.id) is None
+
+
+def _resubmitted(by: Principal, payment: PaymentItem, details: PaymentDetails) -> StartedPayment:
+    """Another submission for the same payment: a new operation, and so a new key (rules §6)."""
+    operation = operations.new(
+        by.tenant,
+        payment.item_id,
+        ids.new_id("op"),
+        Kind.START,
+        by.actor,
+        sent=operations.digest(details),
+    )
+    change = Change(payment, by.actor)
+    change.set("operation_id", operations.id_of(operation))
+    try:
+        table.transact([*change.actions(), table.put_new(operation)])
+    except table.ConditionFailed:
+        raise Conflict("A payment is being made at this moment: read it again") from None
+    return _submitted(by, load(by.tenant, payment.item_id), operation, details)
+
+
+# ---------------------------------------------------------------- by hand
+
+
+def record(by: Principal, body: ManualPaymentRequest, key: str | None) -> Payment:
+    """Cash or a transfer that a member has taken: the appointment is paid, and confirmed if held.
+
+    Payments that are open at a provider are cancelled first. Raises NotFound, Invalid, Conflict,
+    SlotTaken, ProviderFailed.
+    """
+    tenant = by.tenant
+    once = Idempotent.of(tenant, by.person, key, body)
+    for _ in table.attempts(DEADLINE_S):
+        if once.result:
+            return payment_views.payment(by, load(tenant, once.result))
+        appointment = appointments.load(by, body.appointment_id)
+        _check_received(body, appointment)
+        order = Order.read(tenant, appointment.order_id)
+        if _stop_open(order, by):
+            continue
+        payee = payees.payee_for(tenant, appointment.expert_id)
+        payment = make_payment(
+            tenant,
+            by.actor,
+            **_of_appointment(appointment),
+            payee_id=payee.item_id if payee else tenant.practice,
+            provider=str(Provider.MANUAL),
+            method=body.method,
+            amount=body.amount.amount,
+            notes=body.notes or None,
+        )
+        change = Change(payment, by.actor, is_new=True)
+        change.take_by_hand(body.received_at)
+        placed = pay_for(change, appointment)
+        parts = [
+            *change.actions(),
+            *placed,
+            *order.add(payment.item_id),
+            *once.actions(payment.item_id),
+        ]
+        try:
+            table.transact(parts)
+        except table.ConditionFailed:
+            once = once.again()
+            continue
+        return payment_views.payment(by, payment)
+    raise AssertionError("attempts ends by raising Busy")
+
+
+def _check_received(body: ManualPaymentRequest, appointment: AppointmentItem) -> None:
+    if body.amount.currency != appointment.currency:
+        raise Invalid.of("body.amount.currency", f"The price is in {appointment.currency}")
+    if body.amount.amount != appointment.price:
+        raise Invalid.of("body.amount.amount", "Not what is due", "amount")
+    today = local_day(now(), appointment.zone)
+    if not today - OLDEST_RECEIPT <= body.received_at <= today:
+        raise Invalid.of("body.received_at", "Not a day of the last year up to today", "range")
+
+
+def _stop_open(order: Order, by: Principal) -> bool:
+    """Cancel what is open at providers; whether there was anything."""
+    stopped = False
+    for payment in order.payments():
+        if payment.state in _UNDER_WAY:
+            if effects.stop(payment, by.actor).state == State.PROCESSING:
+                raise Conflict("A payment of this appointment is still being processed")
+            stopped = True
+    return stopped

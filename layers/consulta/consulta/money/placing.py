@@ -34,33 +34,38 @@ def paid_by(change: Change) -> dict[str, str]:
     return {"payment_status": str(status), "payment_id": change.payment.item_id}
 
 
-def place(change: Change, appointment: AppointmentItem | None = None) -> list[table.Action]:
-    """A payment has succeeded: confirm what it pays for, or give it back with the same change."""
-    appointment = appointment or _appointment(change)
+def pay_for(change: Change, appointment: AppointmentItem) -> list[table.Action]:
+    """What a payment that succeeded does to its appointment.
+
+    Raises Conflict where it is paid already, or its time is lost.
+    """
     if appointment.payment_status not in _UNPAID:
-        return _give_back(change, DUPLICATE)
+        raise Conflict("The appointment is paid already, or there is nothing to pay")
     by, also = change.by, paid_by(change)
-    try:
-        match Status(appointment.status):
-            case Status.HELD:
-                return transitions.confirm_actions(appointment, by, also=also)
-            case Status.EXPIRED:
-                return transitions.reclaim_actions(appointment, by, also=also)
-            case Status.CANCELLED:
-                return _give_back(change, SLOT_LOST)
-            case Status.COMPLETED | Status.NO_SHOW:
-                change.earn()
-            case Status.AWAITING_APPROVAL | Status.CONFIRMED:
-                pass
-    except Conflict:
-        return _give_back(change, SLOT_LOST)
+    match Status(appointment.status):
+        case Status.HELD:
+            return transitions.confirm_actions(appointment, by, also=also)
+        case Status.EXPIRED:
+            return transitions.reclaim_actions(appointment, by, also=also)
+        case Status.CANCELLED:
+            raise Conflict("The appointment was cancelled")
+        case Status.COMPLETED | Status.NO_SHOW:
+            change.earn()
+        case Status.AWAITING_APPROVAL | Status.CONFIRMED:
+            pass
     return [table.change(appointment, by, set_=also)]
 
 
-def _give_back(change: Change, reason: str) -> list[table.Action]:
-    if change.refundable > 0:
-        change.request_refund(change.refundable, reason)
-    return []
+def place(change: Change) -> list[table.Action]:
+    """A provider has the money: confirm what it pays for, or give it back with the same change."""
+    appointment = _appointment(change)
+    try:
+        return pay_for(change, appointment)
+    except Conflict:
+        paid = appointment.payment_status not in _UNPAID
+        if change.refundable > 0:
+            change.request_refund(change.refundable, DUPLICATE if paid else SLOT_LOST)
+        return []
 
 
 def show_on_appointment(change: Change) -> list[table.Action]:

@@ -136,7 +136,7 @@ class PaymentPage(ApiModel):
 class PaymentFilter(ApiModel):
     """Which payments a list shows. Created in [from, to), at most 366 days."""
 
-    from_: AwareDatetime | None = None
+    from_: Annotated[AwareDatetime | None, Field(alias="from")] = None
     to: AwareDatetime | None = None
     state: Literal["open", "processing", "authorized", "succeeded", "cancelled"] | None = None
     status: DisplayedStatus | None = None

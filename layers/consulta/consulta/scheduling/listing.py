@@ -75,7 +75,10 @@ class Plan:
             return number, None
         place = key.get(range_name, {}).get("S", "")
         in_range = (self.low or "") <= place and (self.high is None or place <= self.high)
-        if set(key) != {"pk", "sk", hash_name, range_name} or not in_range:
+        whole = set(key) == {"pk", "sk", hash_name, range_name} and all(
+            part["S"] for part in key.values()
+        )
+        if not whole or not in_range:
             raise _not_ours()
         return number, key
 

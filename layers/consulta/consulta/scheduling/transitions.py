@@ -89,8 +89,13 @@ def cancel_actions(
     *,
     also: Also = None,
 ) -> list[table.Action]:
-    """Held, awaiting approval or confirmed → cancelled; the time is free again."""
+    """Held, awaiting approval or confirmed → cancelled; the time is free again.
+
+    Once it has begun only the practice cancels: whether somebody came is not the patient's to say.
+    """
     instant = now()
+    if party == "patient" and instant >= appointment.start:
+        raise Conflict("The appointment has begun")
     values = {
         **(also or {}),
         "cancelled_at": to_text(instant),
