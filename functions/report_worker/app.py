@@ -14,7 +14,7 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
         try:
             worker.handle(json.loads(record["body"]), context.aws_request_id)
         except Exception as error:  # noqa: BLE001  # one message's failure must not repeat others
-            failure("a report could not be made", error, message=record["messageId"])
+            failure("a report could not be made", error, message_id=record["messageId"])
             failed.append({"itemIdentifier": record["messageId"]})
     return {"batchItemFailures": failed}
 

@@ -54,8 +54,8 @@ def choose(caller: Caller) -> tuple[dict[str, Any], str]:
 
 
 def mails(stack: Stack) -> list[dict[str, Any]]:
-    answer = httpx.get(stack["mailbox_url"]).json()
-    return list(answer["messages"] if isinstance(answer, dict) else answer)
+    boxes = httpx.get(stack["mailbox_url"]).json()["messages"]
+    return [message for box in boxes.values() for message in box]
 
 
 def test_book_pay_and_see_the_figures_move(stack: Stack, people: People) -> None:
@@ -90,7 +90,7 @@ def test_book_pay_and_see_the_figures_move(stack: Stack, people: People) -> None
     assert mine["next_appointment"] is not None
 
     events = httpx.get(f"{stack['stripe_url']}/_control/events").json()
-    for event in (e for e in events["events"] if e["type"] == "payment_intent.succeeded"):
+    for event in events["events"]:
         again = f"{stack['stripe_url']}/_control/events/{event['id']}/send"
         httpx.post(again).raise_for_status()
     time.sleep(3)
@@ -171,13 +171,13 @@ def test_a_schedule_mails_its_report(stack: Stack, people: People) -> None:
         return found if found["state"] == "ready" else None
 
     assert {f["format"] for f in until(ready)["files"]} == {"pdf", "csv", "xlsx"}
-    mine = until(lambda: [m for m in mails(stack) if address in str(m)])
-    link = re.search(r"PDF: (\S+)", str(mine[0]).replace("\\n", "\n"))
+    mine = until(lambda: [m for m in mails(stack) if m["To"] == [address]])
+    link = re.search(r"PDF: (\S+)", mine[0]["BodyText"])
     assert link
     file = httpx.get(link[1], follow_redirects=True)
     assert file.content.startswith(b"%PDF-")
     # The timer itself: it fires within the next minute, and mails the same report again.
-    until(lambda: len([m for m in mails(stack) if address in str(m)]) == 2, seconds=100)
+    until(lambda: len([m for m in mails(stack) if m["To"] == [address]]) == 2, seconds=100)
     admin.call("DELETE", f"/v1/report-schedules/{schedule['id']}", 204)
 
 

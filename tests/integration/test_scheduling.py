@@ -16,6 +16,7 @@ from consulta.core.permissions import Role
 from consulta.core.time import now, to_epoch, to_text
 from consulta.people.records import PATIENT, PatientItem
 from consulta.scheduling import appointments, booking, holds, offers, services, transitions
+from consulta.scheduling.busy import Claim
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem, PaymentStatus, Status
 from consulta.scheduling.schema import CancelRequest, ServicePatch
 from tests.faults import Crash, Faults
@@ -179,6 +180,15 @@ def test_past_midnight_both_days_are_taken(world: World) -> None:
     assert world.book(service, expert, world.patient(), tomorrow(1, days=2))
 
 
+def test_a_day_begins_with_the_buffer_of_the_day_before(world: World) -> None:
+    expert = world.expert(buffer_before_minutes=30)
+    service = world.service(expert)
+    world.book(service, expert, world.patient(), tomorrow(22, 45))
+    assert starts(world, service, expert, tomorrow(0, days=2), 1) == [
+        to_epoch(tomorrow(0, 30, days=2))
+    ]
+
+
 # ---------------------------------------------------------------- holds
 
 
@@ -218,6 +228,18 @@ def test_a_hold_that_ended_is_free_before_anybody_sweeps(world: World, clock: Cl
     assert appointments.confirm(world.owner, second.id).status is Status.CONFIRMED
     with pytest.raises(SlotTaken):
         world.book(service, expert, world.patient(), tomorrow())
+
+
+def test_a_hold_that_lost_its_place_is_not_confirmed(world: World) -> None:
+    expert = world.expert()
+    service = world.service(expert)
+    held = load(world, world.book(service, expert, world.patient(), tomorrow()).id)
+    # Somebody whose clock is ahead has found the hold ended, between our reading and our writing.
+    parts = transitions.confirm_actions(held, BY)
+    table.transact(Claim.of(held).leave(held.item_id))
+    with pytest.raises(SlotTaken):
+        apply(parts)
+    assert load(world, held.item_id).status == Status.HELD
 
 
 def test_late_money_gets_the_time_where_it_is_still_free(world: World, clock: Clock) -> None:
@@ -365,6 +387,7 @@ def test_a_fault_costs_a_try_and_books_once(world: World, tables: Any, name: str
         faults.next("TransactWriteItems", getattr(faults, name), getattr(faults, name))
         booked = world.book(service, expert, patient, tomorrow())
         assert faults.happened == 2
+        assert faults.calls["TransactWriteItems"] <= 3
     assert load(world, booked.id).status == Status.HELD
     partition = world.tenant.listing_by(APPOINTMENT, "EXPERT", expert)
     assert len(list(table.Query(partition, index="l2").all())) == 1

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from consulta.core import table
+from consulta.money import closing
 from consulta.people.records import EXPERT, ExpertItem
 from consulta.scheduling import services, sweep
 from consulta.scheduling.records import SERVICE, ServiceItem
@@ -27,7 +28,9 @@ def world(tables: Any) -> World:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch)
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr(closing, "now", lambda: clock.at)
+    return clock
 
 
 def ask(
@@ -41,7 +44,7 @@ def ask(
     **request: Any,
 ) -> Answer:
     context = signed_in(role, world.practice, subject, person=f"person-{role}-{subject}")
-    return call(path.split("/")[2].split("?")[0], method, path, body, context=context, **request)
+    return call(path.split("/")[2], method, path, body, context=context, **request)
 
 
 def paths(answer: Answer) -> list[str]:

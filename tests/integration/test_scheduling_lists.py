@@ -94,8 +94,6 @@ def walk(by: Principal, limit: int = 7, **wanted: Any) -> list[Appointment]:
 WHOLE = {"low": tomorrow(0), "high": tomorrow(0, days=366)}
 
 
-@pytest.mark.parametrize("sort", ["start", "-start"])
-@pytest.mark.parametrize("limit", [1, 7, 50])
 @pytest.mark.parametrize(
     "names",
     [
@@ -108,19 +106,20 @@ WHOLE = {"low": tomorrow(0), "high": tomorrow(0, days=366)}
         ("expert_id", "payment_status"),
     ],
 )
-def test_every_filter_shows_just_what_it_says(
-    filled: Filled, names: tuple[str, ...], limit: int, sort: str
-) -> None:
+def test_every_filter_shows_just_what_it_says(filled: Filled, names: tuple[str, ...]) -> None:
     model = filled.items[4]
     wanted = {name: getattr(model, name) for name in names}
-    found = walk(filled.world.owner, limit, **WHOLE, **wanted, sort=sort)
     expected = [
         item.item_id
         for item in filled.items
         if all(getattr(item, name) == value for name, value in wanted.items())
     ]
     assert expected
-    assert [one.id for one in found] == (expected if sort == "start" else expected[::-1])
+    for limit in (1, 7, 50):
+        found = walk(filled.world.owner, limit, **WHOLE, **wanted)
+        assert [one.id for one in found] == expected
+        found = walk(filled.world.owner, limit, **WHOLE, **wanted, sort="-start")
+        assert [one.id for one in found] == expected[::-1]
 
 
 def test_a_range_is_from_its_first_instant_to_before_its_last(filled: Filled) -> None:

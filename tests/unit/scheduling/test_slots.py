@@ -160,6 +160,7 @@ def every_day(zone: str, start: int, end: int) -> Hours:
         # Lisbon goes from 01:00 to 02:00: what begins in the gap begins an hour later.
         ("Europe/Lisbon", date(2026, 3, 29), (90, 180), "01:30Z", "02:00Z"),
         ("Europe/Lisbon", date(2026, 3, 29), (60, 180), "01:00Z", "02:00Z"),
+        ("Europe/Lisbon", date(2026, 3, 29), (0, 90), "00:00Z", "01:30Z"),
         # and back from 02:00 to 01:00: from the first 01:30 to the second 01:45.
         ("Europe/Lisbon", date(2026, 10, 25), (90, 105), "00:30Z", "01:45Z"),
         # Half an hour at Lord Howe, forward at 02:00, which is 15:30 UTC of the day before.
@@ -208,6 +209,10 @@ def test_the_distance_is_the_larger_buffer_not_the_sum() -> None:
     assert not first.clashes(second)
     assert first.clashes(Busy(4499, 8100, 600, 0))
     assert second.clashes(first) is first.clashes(second)
+    # Either of the two may be the larger.
+    bare = Busy(0, 3600)
+    assert bare.clashes(Busy(4199, 8100, 600, 0))
+    assert not bare.clashes(Busy(4200, 8100, 600, 0))
 
 
 @given(

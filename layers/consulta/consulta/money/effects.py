@@ -108,7 +108,7 @@ def _split(payment: PaymentItem, reading: ProviderPayment, by: Actor) -> str:
     tenant = payment.tenant
     for _ in table.attempts(DEADLINE_S):
         known = payment_id_of(tenant, payment.provider, reading.id)
-        if known:
+        if known and known != payment.item_id:
             return known
         second = new_payment(
             tenant, payment, by, provider_id=reading.id, amount=int(payment.amount)
@@ -119,7 +119,13 @@ def _split(payment: PaymentItem, reading: ProviderPayment, by: Actor) -> str:
                 [
                     table.put_new(second),
                     *order.add(second.item_id),
-                    claim(tenant, payment.provider, reading.id, second.item_id),
+                    claim(
+                        tenant,
+                        payment.provider,
+                        reading.id,
+                        second.item_id,
+                        instead_of=payment.item_id,
+                    ),
                 ]
             )
         except table.ConditionFailed:
@@ -215,17 +221,22 @@ def stop(payment: PaymentItem, by: Actor) -> PaymentItem:
     declined = payment.provider == Provider.MERCADOPAGO and bool(payment.failure_code)
     if payment.provider_id is None or declined:
         return _close(payment, by)
+    payee, adapter = payee_of(payment), provider_for(payment.provider)
+
+    def send(operation: Operation) -> ProviderPayment:
+        return adapter.cancel(operation, str(payment.provider_id), payee)
+
+    # One per version: whoever asks again meanwhile goes on with the same operation.
     operation = operations.new(
         tenant, payment_id, f"{payment_id}-v{int(payment.version)}", Kind.CANCEL, by
     )
     try:
         table.transact([table.put_new(operation)])
-    except table.ConditionFailed:
-        found = operations.find(tenant, payment_id, operations.id_of(operation))
-        operation = found or operation
-    reading = provider_for(payment.provider).cancel(
-        operations.first(operation), str(payment.provider_id), payee_of(payment)
-    )
+    except table.ConditionFailed as known:
+        sent = operations.OperationItem.read(known.old) if known.old else operation
+        reading = operations.again(sent, by, lambda: None, send)
+    else:
+        reading = send(operations.first(operation))
     return refresh(tenant, payment_id, by, seen=Seen(payment, reading)).payment
 
 

@@ -83,13 +83,15 @@ def payment_id_of(tenant: Tenant, provider: str, provider_id: str) -> str | None
     return writes.holder(tenant, PROVIDER_PAYMENT, f"{provider}:{provider_id}")
 
 
-def claim(tenant: Tenant, provider: str, provider_id: str, payment_id: str) -> table.Action:
-    """The provider's payment is this one of ours, and no other's."""
+def claim(
+    tenant: Tenant, provider: str, provider_id: str, payment_id: str, *, instead_of: str = ""
+) -> table.Action:
+    """The provider's payment is this one of ours, and no other's but ``instead_of``'s till now."""
     return table.update(
         tenant.unique(PROVIDER_PAYMENT, f"{provider}:{provider_id}"),
         set_={"entity": "UNIQUE", "item_id": payment_id},
-        condition="attribute_not_exists(pk) OR item_id = :payment",
-        values={":payment": payment_id},
+        condition="attribute_not_exists(pk) OR item_id IN (:payment, :before)",
+        values={":payment": payment_id, ":before": instead_of},
         label="provider payment",
     )
 

@@ -245,7 +245,8 @@ def _item(
         currency=offer.service.currency,
         order_id=ids.new_id("ord"),
         policy=practice.policy,
-        hold_expires_at=now() + HOLD if holding else None,
+        # Whole seconds, as the calendar rows have it.
+        hold_expires_at=from_epoch(to_epoch(now() + HOLD)) if holding else None,
         l1pk=tenant.listing_by(APPOINTMENT, "MONTH", to_text(start)[:7]),
         l1sk=place,
         l2pk=tenant.listing_by(APPOINTMENT, "EXPERT", request.expert_id),
