@@ -1,12 +1,10 @@
 """/v1/dashboard: what the caller sees first."""
 
-from http import HTTPStatus
 from typing import Annotated
 
-from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Header, Query
 
-from consulta.core.http import Api, needs
+from consulta.core.http import Api, NotModified, needs
 from consulta.dashboards import dashboard
 from consulta.dashboards.schema import Dashboard
 
@@ -25,7 +23,7 @@ def get_dashboard(sections: Sections = None, if_none_match: IfNoneMatch = None) 
     found = dashboard.build(api.caller, dashboard.asked_for(sections))
     tag = dashboard.etag(found)
     if if_none_match == tag:
-        return Response(HTTPStatus.NOT_MODIFIED, headers={"ETag": tag})
+        raise NotModified(tag)
     return api.ok(found, headers={"ETag": tag}, max_age=dashboard.max_age(found))
 
 

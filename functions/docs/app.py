@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from aws_lambda_powertools.event_handler.openapi import swagger_ui
+
 from consulta.core.observe import observed
 
 HERE = Path(__file__).parent

@@ -1,6 +1,5 @@
 """/v1/reports and /v1/report-schedules."""
 
-from http import HTTPStatus
 from typing import Annotated
 
 from aws_lambda_powertools.event_handler import Response
@@ -36,8 +35,7 @@ def list_reports(limit: Limit = 20, cursor: Cursor = None) -> ReportPage:
 @api.get("/v1/reports/downloads/<token>", summary="Open a mail's link")
 @needs(PUBLIC)
 def download(token: Annotated[str, Path(max_length=64)]) -> Response[None]:
-    headers = {"Location": files.open_link(token), "Cache-Control": "no-store"}
-    return Response(HTTPStatus.FOUND, headers=headers)
+    return api.found(files.open_link(token))
 
 
 @api.get("/v1/reports/<report_id>", summary="One report, with its files once they are ready")

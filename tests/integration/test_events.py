@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openapi import load, names
 
 from consulta.core import aws, table
 from consulta.core.item import Actor
 from consulta.core.keys import Tenant, all_practices
 from consulta.people.policy import default_policy
 from consulta.people.records import PRACTICE, PracticeItem
-from openapi import load, names
 from tests.template import resources
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,6 +54,12 @@ EXPECTED = {
     "mercadopago_webhook/payment_updated": 200,
     "patients/create_without_phone": 422,
     "patients/list": 200,
+    "payment_events/cannot_be_read": 1,
+    "payment_events/ignored_and_of_an_unknown_seller": 0,
+    "payments/create_for_unknown_appointment": 404,
+    "payments/list": 200,
+    "payments/record_cash_of_nothing": 422,
+    "payments/refund_unknown": 404,
     "practices/create_with_unknown_zone": 422,
     "practices/list": 200,
     "repair/not_a_key_comes_again": 1,
@@ -110,9 +116,9 @@ def deployed(tables: Any, environment: pytest.MonkeyPatch) -> pytest.MonkeyPatch
         "webhook": hook,
     }
     values = {
-        "STRIPE_SECRET_ARN": secrets.create_secret(
-            Name="stripe", SecretString=json.dumps(stripe)
-        )["ARN"],
+        "STRIPE_SECRET_ARN": secrets.create_secret(Name="stripe", SecretString=json.dumps(stripe))[
+            "ARN"
+        ],
         "MERCADOPAGO_SECRET_ARN": secrets.create_secret(
             Name="mercadopago", SecretString=json.dumps(mercadopago)
         )["ARN"],

@@ -20,6 +20,8 @@ def client(service: str, read_timeout: float = READ_TIMEOUT_S) -> Any:
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=read_timeout,
             retries={"mode": "standard", "max_attempts": 4},
+            # S3's presigned addresses would still be made by version 2, which newer regions refuse.
+            signature_version="s3v4" if service == "s3" else None,
         ),
     )
 

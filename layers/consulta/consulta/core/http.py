@@ -32,7 +32,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 class ApiModel(BaseModel):
     """Base of every body that comes in or goes out: unknown fields are refused."""
 
-    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, from_attributes=True, defer_build=True)
+    model_config = ConfigDict(
+        extra="forbid", str_strip_whitespace=True, from_attributes=True, defer_build=True
+    )
 
 
 Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
@@ -67,6 +69,14 @@ def needs(permission: str) -> Callable[[F], F]:
     return mark
 
 
+class NotModified(Exception):
+    """The caller has it already: raised, so that no body is checked against the route's model."""
+
+    def __init__(self, etag: str) -> None:
+        super().__init__(etag)
+        self.etag = etag
+
+
 class Api(APIGatewayHttpResolver):
     """The resolver of one API function. A route without ``needs`` is never called."""
 
@@ -77,6 +87,7 @@ class Api(APIGatewayHttpResolver):
         self.exception_handler(RequestValidationError)(self._invalid)
         self.exception_handler(RequestUnsupportedContentType)(self._invalid)
         self.exception_handler(Exception)(self._failed)
+        self.exception_handler(NotModified)(self._not_modified)
         self.not_found(self._no_route)
 
     @property
@@ -188,6 +199,9 @@ class Api(APIGatewayHttpResolver):
         failure("the request failed", error, request=self.request_id)
         return self._answer(errors.Problem("It was our fault and has been recorded"))
 
+    def _not_modified(self, found: NotModified) -> Response[str]:
+        return Response(HTTPStatus.NOT_MODIFIED, headers={"ETag": found.etag})
+
     # what went well
 
     def created(self, body: ApiModel, location: str) -> Response[Any]:
@@ -220,10 +234,21 @@ class Api(APIGatewayHttpResolver):
         """204."""
         return Response(HTTPStatus.NO_CONTENT)
 
+    def found(self, location: str) -> Response[Any]:
+        """302 to an address that is good for a moment only."""
+        headers: dict[str, str | list[str]] = {"Location": location, "Cache-Control": "no-store"}
+        return Response(HTTPStatus.FOUND, headers=headers)
+
     @property
     def handler(self) -> Callable[[Any, Any], Any]:
         """The function's Lambda handler."""
-        return observed(self.resolve)
+
+        def handle(event: Any, context: Any) -> dict[str, Any]:
+            answer = self.resolve(event, context)
+            # A gateway that takes the text of a body literally fails on null.
+            return {**answer, "body": answer.get("body") or ""}
+
+        return observed(handle)
 
 
 def check_version(if_match: str | None, version: float) -> None:

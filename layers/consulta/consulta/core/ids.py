@@ -15,4 +15,4 @@ def new_id(prefix: str) -> str:
 
 def is_id(value: str, prefix: str = "") -> bool:
     """Whether ``value`` is a well-formed id, with ``prefix`` where one is given."""
-    return bool(_ID.match(value)) and value.startswith(f"{prefix}_" if prefix else "")
+    return bool(_ID.fullmatch(value)) and value.startswith(f"{prefix}_" if prefix else "")
