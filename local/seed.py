@@ -135,10 +135,22 @@ def warm_up(api_url: str) -> None:
 
     Without a token each answers 401, which is all that is wanted of it here.
     """
-    names = (
-        "practices members experts services availability connect/x mercadopago/x patients slots "
-        "appointments payments report-schedules dashboard me"
-    ).split()
+    names = [
+        "practices",
+        "members",
+        "experts",
+        "services",
+        "availability",
+        "connect/x",
+        "mercadopago/x",
+        "patients",
+        "slots",
+        "appointments",
+        "payments",
+        "report-schedules",
+        "dashboard",
+        "me",
+    ]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda name: httpx.get(f"{api_url}/v1/{name}", timeout=30), names))
 
