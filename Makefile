@@ -47,7 +47,7 @@ verify: $(INSTALLED)  ## Recompute every figure of the running system and compar
 
 # --- Checks --------------------------------------------------------------------------------------
 
-test: lint types contracts template unit  ## Run every check and test
+test: lint types contracts template openapi unit  ## Run every check and test
 	$(PYTEST) tests/integration tests/e2e
 
 lint: $(INSTALLED)  ## Check style and formatting
@@ -68,7 +68,7 @@ template: $(INSTALLED)  ## Check template.yaml
 unit: $(INSTALLED)  ## Test the rules, without sockets
 	$(PYTEST) tests/unit -n 2
 
-integration: $(INSTALLED)  ## Test against emulated AWS services
+integration: openapi  ## Test against emulated AWS services
 	$(PYTEST) tests/integration
 
 e2e: $(INSTALLED)  ## Test the deployed system over HTTP

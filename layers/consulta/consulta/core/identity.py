@@ -8,6 +8,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel
+
 from consulta.core.errors import Forbidden, Invalid, NotFound, Unauthorized
 from consulta.core.item import Actor
 from consulta.core.keys import Tenant
@@ -87,6 +89,20 @@ class Principal:
         """Raises Forbidden where the caller's role does not have ``permission``."""
         if not may(self.role, permission):
             raise Forbidden(f"This needs the permission {permission}")
+
+
+def own_only[F: BaseModel](by: Principal, wanted: F, what: str) -> F:
+    """A list's filter narrowed to the caller's own: patients and experts see no one else's.
+
+    Raises Forbidden where it asks for another's ``patient_id`` or ``expert_id``.
+    """
+    own = {Role.PATIENT: ("patient_id", by.patient), Role.EXPERT: ("expert_id", by.expert)}
+    if by.role not in own:
+        return wanted
+    name, subject = own[by.role]
+    if not subject or getattr(wanted, name) not in (None, subject):
+        raise Forbidden(f"You see only your own {what}")
+    return wanted.model_copy(update={name: subject})
 
 
 def authorizer_context(

@@ -83,3 +83,21 @@ class Item(Model):
     def read(cls, raw: dict[str, Any]) -> Self:
         """The item of DynamoDB's attribute map."""
         return cls.from_raw_data(raw)
+
+
+class ListedItem(Item):
+    """An item on the list ``l1`` and on the walk of its entity."""
+
+    l1pk = UnicodeAttribute()
+    l1sk = UnicodeAttribute()
+    walkpk = UnicodeAttribute()
+    walksk = UnicodeAttribute()
+
+
+class TrackedItem(ListedItem):
+    """An item that an expert and a patient have lists of, too: ``l2`` and ``l3``."""
+
+    l2pk = UnicodeAttribute()
+    l2sk = UnicodeAttribute()
+    l3pk = UnicodeAttribute()
+    l3sk = UnicodeAttribute()

@@ -1,5 +1,6 @@
 """Instants are aware and in UTC; wall time belongs to an IANA zone."""
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
@@ -51,3 +52,12 @@ def in_zone(instant: datetime, zone: str) -> datetime:
 def local_day(instant: datetime, zone: str) -> date:
     """The calendar day of ``instant`` in ``zone``."""
     return in_zone(instant, zone).date()
+
+
+def utc_months(first: datetime, end: datetime) -> Iterator[str]:
+    """The UTC months ``yyyy-mm`` of ``first`` to ``end``, both included."""
+    month, last = to_text(first)[:7], to_text(end)[:7]
+    while month <= last:
+        yield month
+        year, number = int(month[:4]), int(month[5:])
+        month = f"{year + number // 12:04d}-{number % 12 + 1:02d}"

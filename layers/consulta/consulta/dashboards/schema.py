@@ -5,16 +5,10 @@ from typing import Literal
 
 from pydantic import Field
 
+from consulta.core.fields import Amount
 from consulta.core.http import ApiModel
 from consulta.people.schema import PracticeName, SetupOut
 from consulta.scheduling.schema import Appointment
-
-
-class Amount(ApiModel):
-    """Integer minor units of an ISO 4217 currency."""
-
-    amount: int
-    currency: str
 
 
 class Section[T](ApiModel):

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from datetime import date
 
 from consulta.aggregates.figures import Figures
+from consulta.core.fields import Amount
 from consulta.core.money import BASIS_POINTS
 from consulta.dashboards.reads import MONTHS_AHEAD, MONTHS_BACK, Reads
 from consulta.dashboards.schema import (
-    Amount,
     Earnings,
     EarningsList,
     ExpertStats,

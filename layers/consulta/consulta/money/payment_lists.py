@@ -4,17 +4,15 @@ The dimension and the time are read by index; state, provider and the derived st
 among at most ``limit`` items read per partition, so that a page may be short and still go on.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from consulta.core import table
 from consulta.core.cursor import decode, encode
-from consulta.core.errors import BadRequest, FieldError, Forbidden, Invalid
-from consulta.core.identity import Principal
+from consulta.core.errors import BadRequest, FieldError, Invalid
+from consulta.core.identity import Principal, own_only
 from consulta.core.keys import Tenant
-from consulta.core.permissions import Role
-from consulta.core.time import now, to_text
+from consulta.core.time import now, to_text, utc_months
 from consulta.money import payment_views
 from consulta.money.records import PAYMENT, PaymentItem
 from consulta.money.schema import PaymentFilter, PaymentPage
@@ -63,7 +61,7 @@ def _not_ours() -> BadRequest:
 
 def page(by: Principal, wanted: PaymentFilter, limit: int, cursor: str | None) -> PaymentPage:
     """One page. Raises Forbidden, Invalid, BadRequest (a cursor of another list)."""
-    wanted = _own_only(by, wanted)
+    wanted = own_only(by, wanted, "payments")
     tenant = by.tenant
     scope = (tenant.practice, "/v1/payments", by.role, wanted.model_dump_json())
     wanted = _with_range(wanted)
@@ -91,7 +89,7 @@ def _plan(tenant: Tenant, wanted: PaymentFilter) -> _Plan:
         return _Plan("l3", (tenant.listing_by(PAYMENT, "PATIENT", wanted.patient_id),), low, high)
     if wanted.expert_id:
         return _Plan("l2", (tenant.listing_by(PAYMENT, "EXPERT", wanted.expert_id),), low, high)
-    months = [tenant.listing_by(PAYMENT, "MONTH", month) for month in _months(first, end)]
+    months = [tenant.listing_by(PAYMENT, "MONTH", month) for month in utc_months(first, end)]
     return _Plan("l1", tuple(reversed(months)), low, high)
 
 
@@ -106,28 +104,9 @@ def _passes(item: PaymentItem, wanted: PaymentFilter) -> bool:
     return wanted.status is None or payment_views.displayed(item) is wanted.status
 
 
-def _own_only(by: Principal, wanted: PaymentFilter) -> PaymentFilter:
-    own = {Role.PATIENT: ("patient_id", by.patient), Role.EXPERT: ("expert_id", by.expert)}
-    if by.role not in own:
-        return wanted
-    name, subject = own[by.role]
-    if not subject or getattr(wanted, name) not in (None, subject):
-        raise Forbidden("You see only your own payments")
-    return wanted.model_copy(update={name: subject})
-
-
 def _with_range(wanted: PaymentFilter) -> PaymentFilter:
     end = wanted.to or (wanted.from_ + MAX_RANGE if wanted.from_ else now() + timedelta(days=1))
     first = wanted.from_ or end - MAX_RANGE
     if not timedelta() < end - first <= MAX_RANGE:
         raise Invalid.of("query.to", f"Give a range of at most {MAX_RANGE.days} days", "range")
     return wanted.model_copy(update={"from_": first, "to": end})
-
-
-def _months(first: datetime, end: datetime) -> Iterator[str]:
-    """The UTC months of [first, end]."""
-    month, last = f"{first.astimezone(UTC):%Y-%m}", f"{end.astimezone(UTC):%Y-%m}"
-    while month <= last:
-        yield month
-        year, number = int(month[:4]), int(month[5:])
-        month = f"{year + number // 12:04d}-{number % 12 + 1:02d}"

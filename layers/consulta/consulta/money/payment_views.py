@@ -3,6 +3,7 @@
 from datetime import date
 
 from consulta.core.errors import NotFound
+from consulta.core.fields import Amount
 from consulta.core.identity import Principal
 from consulta.core.permissions import Role
 from consulta.money import orders
@@ -10,7 +11,6 @@ from consulta.money.orders import refunds_of
 from consulta.money.provider import ProviderPayment
 from consulta.money.records import PaymentItem, Provider, RefundItem, State
 from consulta.money.schema import (
-    Amount,
     DisplayedStatus,
     Payment,
     PaymentDetail,

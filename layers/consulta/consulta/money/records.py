@@ -11,7 +11,7 @@ from pynamodb.attributes import (
     UnicodeAttribute,
 )
 
-from consulta.core.item import InstantAttribute, Item
+from consulta.core.item import InstantAttribute, Item, ListedItem, TrackedItem
 
 PAYMENT, REFUND, POSTING, PAYEE, INBOX = "PAYMENT", "REFUND", "POSTING", "PAYEE", "INBOX"
 
@@ -42,7 +42,7 @@ class RefundState(StrEnum):
     FAILED = "failed"
 
 
-class PaymentItem(Item):
+class PaymentItem(TrackedItem):
     """Money from a patient for one order. All amounts in minor units of ``currency``.
 
     ``captured`` is what was really taken; ``refunded`` what went back, ``reserved`` what a refund
@@ -89,17 +89,9 @@ class PaymentItem(Item):
     zone = UnicodeAttribute()
     local_date = UnicodeAttribute(null=True)
     read_at = InstantAttribute(null=True)
-    l1pk = UnicodeAttribute()
-    l1sk = UnicodeAttribute()
-    l2pk = UnicodeAttribute()
-    l2sk = UnicodeAttribute()
-    l3pk = UnicodeAttribute()
-    l3sk = UnicodeAttribute()
-    walkpk = UnicodeAttribute()
-    walksk = UnicodeAttribute()
 
 
-class RefundItem(Item):
+class RefundItem(ListedItem):
     """Money back to a patient. Its id is also its operation's at the provider (rules §6).
 
     ``from_revenue`` is the part that had been earned already. ``local_date`` is the practice's day
@@ -121,13 +113,9 @@ class RefundItem(Item):
     reason = UnicodeAttribute()
     zone = UnicodeAttribute()
     local_date = UnicodeAttribute(null=True)
-    l1pk = UnicodeAttribute()
-    l1sk = UnicodeAttribute()
-    walkpk = UnicodeAttribute()
-    walksk = UnicodeAttribute()
 
 
-class PostingItem(Item):
+class PostingItem(ListedItem):
     """One balanced set of ledger entries, put once under its posting key.
 
     ``entries``: [{"book", "account", "debit", "credit"}, …] in minor units of ``currency``.
@@ -139,10 +127,6 @@ class PostingItem(Item):
     currency = UnicodeAttribute()
     entries: ListAttribute[Any] = ListAttribute()
     occurred_at = InstantAttribute()
-    l1pk = UnicodeAttribute()
-    l1sk = UnicodeAttribute()
-    walkpk = UnicodeAttribute()
-    walksk = UnicodeAttribute()
 
 
 class PayeeItem(Item):

@@ -6,18 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, EmailStr, Field, StringConstraints
 
+from consulta.core.fields import Amount, Currency
 from consulta.core.http import ApiModel, Id
 
 MAX_AMOUNT = 100_000_000
 ShortText = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
-
-
-class Amount(ApiModel):
-    """Integer minor units of an ISO 4217 currency."""
-
-    amount: int
-    currency: str
 
 
 class PositiveAmount(ApiModel):

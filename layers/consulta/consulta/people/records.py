@@ -10,7 +10,7 @@ from pynamodb.attributes import (
     UnicodeAttribute,
 )
 
-from consulta.core.item import InstantAttribute, Item
+from consulta.core.item import InstantAttribute, Item, ListedItem
 
 PRACTICE, MEMBER, EXPERT, PATIENT = "PRACTICE", "MEMBER", "EXPERT", "PATIENT"
 
@@ -28,7 +28,7 @@ class PracticeItem(Item):
     l1sk = UnicodeAttribute()
 
 
-class MemberItem(Item):
+class MemberItem(ListedItem):
     """A person in a practice. ``subject`` is the expert or patient id that they are, if any."""
 
     person_id = UnicodeAttribute()
@@ -36,13 +36,9 @@ class MemberItem(Item):
     email = UnicodeAttribute()
     name = UnicodeAttribute()
     subject = UnicodeAttribute(default="")
-    l1pk = UnicodeAttribute()
-    l1sk = UnicodeAttribute()
-    walkpk = UnicodeAttribute()
-    walksk = UnicodeAttribute()
 
 
-class ExpertItem(Item):
+class ExpertItem(ListedItem):
     """A member who sees patients: public profile, and what of the set-up is done."""
 
     member_id = UnicodeAttribute()
@@ -58,13 +54,9 @@ class ExpertItem(Item):
     identity_verified = BooleanAttribute(default=False)
     payments_ready = BooleanAttribute(default=False)
     calendar_connected = BooleanAttribute(default=False)
-    l1pk = UnicodeAttribute()
-    l1sk = UnicodeAttribute()
-    walkpk = UnicodeAttribute()
-    walksk = UnicodeAttribute()
 
 
-class PatientItem(Item):
+class PatientItem(ListedItem):
     """A person who is seen. ``deleted_at`` marks a soft delete.
 
     ``local_date`` is the practice's calendar day of the creation, for the figures. ``l2`` is the
@@ -78,9 +70,5 @@ class PatientItem(Item):
     trust = UnicodeAttribute(default="new")
     local_date = UnicodeAttribute()
     deleted_at = InstantAttribute(null=True)
-    l1pk = UnicodeAttribute()
-    l1sk = UnicodeAttribute()
     l2pk = UnicodeAttribute(null=True)
     l2sk = UnicodeAttribute(null=True)
-    walkpk = UnicodeAttribute()
-    walksk = UnicodeAttribute()

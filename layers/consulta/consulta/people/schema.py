@@ -7,25 +7,12 @@ from typing import Annotated, Any, Literal, Self
 from aws_lambda_powertools.event_handler.openapi.params import Header
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from consulta.core.fields import Currency, Name, Text, Zone
 from consulta.core.http import ApiModel, Id
-from consulta.core.money import is_currency
 from consulta.core.permissions import Role
-from consulta.core.time import is_zone
 from consulta.people.contact import Email, is_country
 from consulta.people.passwords import NewPassword, Password
 from consulta.people.policy import PolicySettings
-
-
-def _zone(value: str) -> str:
-    if not is_zone(value):
-        raise ValueError("not an IANA time zone, like Europe/Madrid")
-    return value
-
-
-def _currency(value: str) -> str:
-    if not is_currency(value):
-        raise ValueError("not an ISO 4217 currency, like EUR")
-    return value
 
 
 def _country(value: str) -> str:
@@ -34,20 +21,7 @@ def _country(value: str) -> str:
     return value
 
 
-def _printable(value: str) -> str:
-    if any(ord(letter) < 0x20 and letter not in "\n\t" for letter in value):
-        raise ValueError("control characters are not accepted")
-    return value
-
-
-Name = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]+$"),
-]
 Title = Annotated[str, StringConstraints(max_length=120, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Text = Annotated[str, StringConstraints(max_length=4_000), AfterValidator(_printable)]
-Zone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_zone)]
-Currency = Annotated[str, StringConstraints(max_length=3), AfterValidator(_currency)]
 Country = Annotated[str, StringConstraints(max_length=2), AfterValidator(_country)]
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Z]{2})?$")]
 Languages = Annotated[list[Language], Field(max_length=20)]

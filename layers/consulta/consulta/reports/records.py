@@ -5,7 +5,7 @@ from typing import Any
 
 from pynamodb.attributes import JSONAttribute, ListAttribute, NumberAttribute, UnicodeAttribute
 
-from consulta.core.item import InstantAttribute, Item
+from consulta.core.item import InstantAttribute, ListedItem
 
 REPORT, REPORT_SCHEDULE = "REPORT", "REPORTSCHEDULE"
 
@@ -40,7 +40,7 @@ class Frequency(StrEnum):
     MONTHLY = "monthly"
 
 
-class ReportItem(Item):
+class ReportItem(ListedItem):
     """One report: ``first_day`` to ``last_day`` on the practice's clocks.
 
     ``files``: {format: {"key": S3 key, "bytes": size}}. ``recipients`` get a mail with links once;
@@ -57,13 +57,9 @@ class ReportItem(Item):
     state = UnicodeAttribute()
     files = JSONAttribute(default=dict)
     ready_at = InstantAttribute(null=True)
-    l1pk = UnicodeAttribute()
-    l1sk = UnicodeAttribute()
-    walkpk = UnicodeAttribute()
-    walksk = UnicodeAttribute()
 
 
-class ReportScheduleItem(Item):
+class ReportScheduleItem(ListedItem):
     """Ask for a report at ``time`` (HH:MM) on the clocks of ``zone``, kept by EventBridge."""
 
     kind = UnicodeAttribute()
@@ -74,7 +70,3 @@ class ReportScheduleItem(Item):
     zone = UnicodeAttribute()
     formats: ListAttribute[Any] = ListAttribute()
     recipients: ListAttribute[Any] = ListAttribute()
-    l1pk = UnicodeAttribute()
-    l1sk = UnicodeAttribute()
-    walkpk = UnicodeAttribute()
-    walksk = UnicodeAttribute()

@@ -3,17 +3,15 @@
 docs/lists.md has the table.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from consulta.core import table
 from consulta.core.cursor import decode, encode
-from consulta.core.errors import BadRequest, FieldError, Forbidden, Invalid
-from consulta.core.identity import Principal
+from consulta.core.errors import BadRequest, FieldError, Invalid
+from consulta.core.identity import Principal, own_only
 from consulta.core.keys import Tenant
-from consulta.core.permissions import Role
-from consulta.core.time import now, to_text
+from consulta.core.time import now, to_text, utc_months
 from consulta.scheduling import names
 from consulta.scheduling.appointments import sees_patients
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem
@@ -93,7 +91,7 @@ def page(
     by: Principal, wanted: AppointmentFilter, limit: int, cursor: str | None
 ) -> AppointmentPage:
     """One page, by start. Raises Forbidden, Invalid, BadRequest (a cursor of another list)."""
-    wanted = _with_range(_own_only(by, wanted))
+    wanted = _with_range(own_only(by, wanted, "appointments"))
     tenant = by.tenant
     scope = (tenant.practice, "/v1/appointments", by.role, wanted.model_dump_json())
     plan = plan_of(tenant, wanted, now())
@@ -124,22 +122,11 @@ def plan_of(tenant: Tenant, wanted: AppointmentFilter, instant: datetime) -> Pla
         partitions = (tenant.listing_by(APPOINTMENT, "EXPERT", expert),)
         return Plan("l2", partitions, low, high, newest_first, equal)
     first = wanted.low or instant - LOOK_BACK
-    found = list(_months(first, wanted.high or first + MAX_RANGE))
+    found = list(utc_months(first, wanted.high or first + MAX_RANGE))
     if newest_first:
         found.reverse()
     partitions = tuple(tenant.listing_by(APPOINTMENT, "MONTH", month) for month in found)
     return Plan("l1", partitions, low, high, newest_first, equal)
-
-
-def _own_only(by: Principal, wanted: AppointmentFilter) -> AppointmentFilter:
-    """Patients and experts see their own, whatever they ask for."""
-    own = {Role.PATIENT: ("patient_id", by.patient), Role.EXPERT: ("expert_id", by.expert)}
-    if by.role not in own:
-        return wanted
-    name, subject = own[by.role]
-    if not subject or getattr(wanted, name) not in (None, subject):
-        raise Forbidden("You see only your own appointments")
-    return wanted.model_copy(update={name: subject})
 
 
 def _with_range(wanted: AppointmentFilter) -> AppointmentFilter:
@@ -154,15 +141,6 @@ def _with_range(wanted: AppointmentFilter) -> AppointmentFilter:
     if low is not None and high is not None and not timedelta() < high - low <= MAX_RANGE:
         raise Invalid.of("query.to", f"Give a range of at most {MAX_RANGE.days} days", "range")
     return wanted.model_copy(update={"low": low, "high": high})
-
-
-def _months(first: datetime, end: datetime) -> Iterator[str]:
-    """The UTC months of [first, end)."""
-    month, last = f"{first.astimezone(UTC):%Y-%m}", f"{end.astimezone(UTC):%Y-%m}"
-    while month <= last:
-        yield month
-        year, number = int(month[:4]), int(month[5:])
-        month = f"{year + number // 12:04d}-{number % 12 + 1:02d}"
 
 
 def _read(

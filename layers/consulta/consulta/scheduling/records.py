@@ -11,7 +11,7 @@ from pynamodb.attributes import (
     UnicodeAttribute,
 )
 
-from consulta.core.item import InstantAttribute, Item
+from consulta.core.item import InstantAttribute, Item, TrackedItem
 
 SERVICE, AVAILABILITY, APPOINTMENT = "SERVICE", "AVAILABILITY", "APPOINTMENT"
 
@@ -81,7 +81,7 @@ class AvailabilityItem(Item):
     horizon_days = NumberAttribute(default=60)
 
 
-class AppointmentItem(Item):
+class AppointmentItem(TrackedItem):
     """One booked time.
 
     ``zone``, ``local_date`` and ``local_hour`` are the practice's, stamped when the time is set:
@@ -111,11 +111,3 @@ class AppointmentItem(Item):
     cancelled_by = UnicodeAttribute(null=True)
     cancel_reason = UnicodeAttribute(null=True)
     cancel_note = UnicodeAttribute(null=True)
-    l1pk = UnicodeAttribute()
-    l1sk = UnicodeAttribute()
-    l2pk = UnicodeAttribute()
-    l2sk = UnicodeAttribute()
-    l3pk = UnicodeAttribute()
-    l3sk = UnicodeAttribute()
-    walkpk = UnicodeAttribute()
-    walksk = UnicodeAttribute()

@@ -7,9 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, model_validator
 
+from consulta.core.fields import Currency, Name, Text, Zone, printable
 from consulta.core.http import ApiModel, Id
-from consulta.core.money import is_currency
-from consulta.core.time import is_zone
 from consulta.scheduling.records import PaymentStatus, Status
 
 # An expert's flag is kept in the transaction that changes a service: 100 parts hold 40 experts.
@@ -17,33 +16,10 @@ MAX_EXPERTS = 40
 MAX_RANGES = 12
 
 
-def _zone(value: str) -> str:
-    if not is_zone(value):
-        raise ValueError("not an IANA time zone, like Europe/Madrid")
-    return value
-
-
-def _currency(value: str) -> str:
-    if not is_currency(value):
-        raise ValueError("not an ISO 4217 currency, like EUR")
-    return value
-
-
 def _unique(values: list[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
 
-def _printable(value: str) -> str:
-    if any(ord(letter) < 0x20 and letter not in "\n\t" for letter in value):
-        raise ValueError("control characters are not accepted")
-    return value
-
-
-Zone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_zone)]
-Name = Annotated[
-    str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]+$")
-]
-Text = Annotated[str, StringConstraints(max_length=4_000), AfterValidator(_printable)]
 Experts = Annotated[list[Id], Field(max_length=MAX_EXPERTS), AfterValidator(_unique)]
 Minutes = Annotated[int, Field(ge=0, le=1_440)]
 Position = Annotated[int, Field(ge=0, le=999_999)]
@@ -53,7 +29,7 @@ class Price(ApiModel):
     """Integer minor units of an ISO 4217 currency; 0 is free."""
 
     amount: Annotated[int, Field(ge=0, le=100_000_000)]
-    currency: Annotated[str, StringConstraints(max_length=3), AfterValidator(_currency)]
+    currency: Currency
 
 
 # services
@@ -226,7 +202,7 @@ class CancelRequest(ApiModel):
     """Why; the note is for people, and stays with the appointment."""
 
     reason_code: CancelReason
-    note: Annotated[str, StringConstraints(max_length=500), AfterValidator(_printable)] = ""
+    note: Annotated[str, StringConstraints(max_length=500), AfterValidator(printable)] = ""
 
 
 class Ref(ApiModel):
