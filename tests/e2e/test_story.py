@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import boto3
 import httpx
 import pytest
 
-from local.seed import Caller, SeedError, until
+from local.seed import ADMIN, PASSWORD, PATIENTS, TEMPORARY, Caller, SeedError, until
 
 ROOT = Path(__file__).resolve().parents[2]
 Stack = dict[str, Any]
@@ -118,6 +119,58 @@ def test_the_same_time_cannot_be_booked_twice(people: People) -> None:
     )
     assert cancelled["status"] == "cancelled"
     assert start in offer(patient, free, expert_id)
+
+
+def test_a_cancelled_booking_gives_its_money_back(stack: Stack, people: People) -> None:
+    patient, admin = people["patient"], people["admin"]
+    service, expert_id = choose(patient)
+    start = offer(patient, service, expert_id)[-1]
+    body = {"service_id": service["id"], "expert_id": expert_id, "start": start}
+    appointment = patient.post("/v1/appointments", body)
+    about = {"appointment_id": appointment["id"], "provider": "stripe"}
+    payment = patient.post("/v1/payments", about)
+    pay = f"{stack['stripe_url']}/_control/pay/{payment['provider_id']}"
+    httpx.post(pay, json={}).raise_for_status()
+    path = f"/v1/appointments/{appointment['id']}"
+    until(lambda: patient.get(path)["status"] == "confirmed")
+    patient.post(f"{path}/cancel", {"reason_code": "illness"}, expect=200)
+    found = until(lambda: refunded(admin, payment["id"]))
+    assert found["status"] == "refunded"
+    until(lambda: patient.get(path)["payment_status"] == "refunded")
+    assert start in offer(patient, service, expert_id)
+
+
+def refunded(caller: Caller, payment_id: str) -> Any:
+    found = caller.get(f"/v1/payments/{payment_id}")
+    return found if found["status"] == "refunded" else None
+
+
+def test_mercado_pago_pays_through_the_same_interface(people: People) -> None:
+    patient = people["patient"]
+    service, expert_id = choose(patient)
+    start = offer(patient, service, expert_id)[-2]
+    body = {"service_id": service["id"], "expert_id": expert_id, "start": start}
+    appointment = patient.post("/v1/appointments", body)
+    card = {
+        "appointment_id": appointment["id"],
+        "provider": "mercadopago",
+        "payment_method_id": "visa",
+        "installments": 1,
+        "payer_email": "payer@example.com",
+    }
+    declined = patient.post("/v1/payments", {**card, "token": "tok_rejected"})
+    assert declined["status"] == "open"
+    patient.post("/v1/payments", {**card, "token": "tok_approved"})
+    path = f"/v1/appointments/{appointment['id']}"
+    until(lambda: patient.get(path)["status"] == "confirmed")
+
+
+def test_an_account_session_is_for_whom_the_rules_say(people: People) -> None:
+    opened = people["admin"].post("/v1/account-sessions", {})
+    assert opened["client_secret"]
+    assert "payments" in opened["components"]
+    for role in ("patient", "expert"):
+        people[role].call("POST", "/v1/account-sessions", 403, json={"payee": "practice"})
 
 
 def test_each_role_sees_its_own_dashboard(people: People) -> None:
@@ -231,6 +284,27 @@ def test_the_document_lists_every_route(stack: Stack) -> None:
     assert {"/v1/dashboard", "/v1/appointments", "/webhooks/stripe"} <= document["paths"].keys()
     page = httpx.get(stack["docs_url"])
     assert "swagger-ui" in page.text.lower()
+
+
+def test_no_log_line_names_anybody(stack: Stack, people: People) -> None:
+    """After all of the above: what people are called and typed is in no function's log."""
+    assert people
+    logs = boto3.client("logs", endpoint_url=stack["api_url"])
+    groups = logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/")["logGroups"]
+    assert len(groups) > 20
+    lines = [
+        event["message"]
+        for group in groups
+        for page in logs.get_paginator("filter_log_events").paginate(
+            logGroupName=group["logGroupName"]
+        )
+        for event in page["events"]
+    ]
+    assert lines
+    secrets = [PASSWORD, TEMPORARY, *(caller.token for caller in people.values())]
+    personal = [part for name, phone, email in PATIENTS for part in (name, phone, email)]
+    for word in [*secrets, *personal, "payer@example.com", ADMIN, "Helena"]:
+        assert not [line for line in lines if word in line], "a log line holds personal data"
 
 
 def test_every_figure_is_what_its_items_say(stack: Stack, people: People) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import typer
-from consulta_cli import app, stack
 from typer.testing import CliRunner
 
 from consulta.aggregates import contributions, engine, figures, verify, walk
@@ -22,6 +21,7 @@ from consulta.core.table import Raw
 from consulta.money.records import PAYMENT
 from consulta.people.records import EXPERT, PATIENT, PRACTICE
 from consulta.scheduling.records import APPOINTMENT
+from consulta_cli import app, stack
 from tests.conftest import AGGREGATES, CORE
 from tests.faults import Crash, Faults
 from tests.template import ROOT

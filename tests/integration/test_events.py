@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openapi import load, names
 
 from consulta.core import aws, table
 from consulta.core.item import Actor
 from consulta.core.keys import Tenant, all_practices
 from consulta.people.policy import default_policy
 from consulta.people.records import PRACTICE, PracticeItem
+from openapi import load, names
 from tests.template import resources
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,7 +13,7 @@ LOCAL_STACK = Path(__file__).resolve().parents[2] / ".local" / "stack.json"
 CoreTable = Annotated[str, typer.Option(help="Name of the core table.")]
 AggregatesTable = Annotated[str, typer.Option(help="Name of the aggregates table.")]
 EndpointUrl = Annotated[str, typer.Option(help="Address of a local AWS; none for AWS itself.")]
-StackFile = Annotated[Path, typer.Option(help="What `make start` wrote about the local stack.")]
+StackFile = Annotated[Path, typer.Option(help="What `make run` wrote about the local stack.")]
 
 
 def use(core_table: str, aggregates_table: str, endpoint_url: str, stack_file: Path) -> None:
@@ -47,7 +47,7 @@ def described(stack_file: Path) -> tuple[str, str, str]:
         names = outputs["CoreTableName"], outputs["AggregatesTableName"]
     except FileNotFoundError:
         raise typer.BadParameter(
-            f"there is no {stack_file}: run `make start`, or name the tables"
+            f"there is no {stack_file}: run `make run`, or name the tables"
         ) from None
     except (ValueError, KeyError, TypeError):
         raise typer.BadParameter(f"{stack_file} does not describe a stack") from None
