@@ -11,7 +11,10 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from itertools import batched
 from typing import Any
+
+import httpx
 
 from benchmarks import engine
 from benchmarks.entry import Entry
@@ -198,11 +201,17 @@ def _appointment(
 
 
 def _write(name: str, rows: Iterable[dict[str, Any]]) -> None:
-    client, batch = aws.client("dynamodb"), []
-    for row in rows:
-        batch.append({"PutRequest": {"Item": row}})
-        if len(batch) == 25:
-            client.batch_write_item(RequestItems={name: batch})
-            batch = []
-    if batch:
-        client.batch_write_item(RequestItems={name: batch})
+    """Batches in DynamoDB's own JSON: botocore would take half of the loading's time."""
+    headers = {
+        "Content-Type": "application/x-amz-json-1.0",
+        "X-Amz-Target": "DynamoDB_20120810.BatchWriteItem",
+        "X-Amz-Date": "20260101T000000Z",
+        "Authorization": "AWS4-HMAC-SHA256 "
+        "Credential=test/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0",
+    }
+    with httpx.Client(base_url=os.environ["AWS_ENDPOINT_URL_DYNAMODB"], headers=headers) as http:
+        for batch in batched(rows, 25):
+            puts = [{"PutRequest": {"Item": row}} for row in batch]
+            answer = http.post("/", json={"RequestItems": {name: puts}}, timeout=30)
+            answer.raise_for_status()
+            assert not answer.json().get("UnprocessedItems")

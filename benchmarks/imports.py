@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.entry import Entry
 
 ROOT = Path(__file__).resolve().parents[1]
-ROUNDS = 7
+ROUNDS = 5
 BARS = {"dashboard": 1.15}
 BAR = 1.5
 FLOOR = """

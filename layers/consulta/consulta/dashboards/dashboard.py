@@ -31,11 +31,22 @@ from consulta.dashboards.schema import (
 from consulta.people.records import EXPERT, PRACTICE, ExpertItem, PracticeItem
 from consulta.people.schema import PracticeName, SetupOut
 from consulta.people.setup import setup_of
+from consulta.scheduling.appointments import sees_patients
 
 # As many as one dashboard reads at once; readers of names wait for the lists inside this pool.
 READERS = 8
 # How long a front end may show a section, in seconds (D9).
 MAX_AGE = {"stats": 60, "setup": 60, "upcoming": 30, "recent": 30, "spending": 120, "earnings": 120}
+
+# What each section reads; all of it is under way before the first section is built.
+NEEDS = {
+    "stats": ("upcoming", "total", "months", "days"),
+    "upcoming": ("upcoming", "upcoming_shown"),
+    "recent": ("recent_shown",),
+    "spending": ("total",),
+    "earnings": ("total", "months"),
+    "setup": (),
+}
 
 ACTIONS = {
     "patient": (
@@ -90,9 +101,12 @@ def build(caller: Principal, wanted: frozenset[str]) -> Dashboard:
     practice = PracticeItem.read(found[keys[0]])
     expert = ExpertItem.read(found[keys[1]]) if keys[1:] and keys[1] in found else None
     kind, subject_id = _subject(caller)
-    subject = Subject(tenant, kind, subject_id, practice.zone, now())
+    subject = Subject(tenant, kind, subject_id, practice.zone, now(), sees_patients(caller))
     with ThreadPoolExecutor(READERS) as pool:
         reads = Reads(subject, pool)
+        reads.begin(
+            dict.fromkeys(read for name in SECTION_NAMES if name in wanted for read in NEEDS[name])
+        )
         return _dashboard(caller, practice, expert, reads, wanted)
 
 

@@ -5,10 +5,11 @@ Nothing here grows with history. Of the days of this month that are still to com
 """
 
 from calendar import monthrange
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from functools import cached_property
 from zoneinfo import ZoneInfo
 
 from consulta.aggregates import figures
@@ -34,6 +35,7 @@ class Subject:
     id: str
     zone: str
     now: datetime
+    sees_patients: bool
 
     @property
     def today(self) -> date:
@@ -64,26 +66,55 @@ class Upcoming:
 
 
 class Reads:
-    """All reads of one dashboard, under way together; a section waits for those that it needs."""
+    """The reads of one dashboard. Each begins when it is first named; :meth:`begin` names several.
+
+    A section waits for those that it needs, so that a read that fails spoils no other's section.
+    """
 
     def __init__(self, subject: Subject, pool: ThreadPoolExecutor) -> None:
         self.subject = subject
-        s = subject
-        self.total: Future[figures.Figures] = pool.submit(self._total)
-        self.months: Future[dict[date, figures.Figures]] = pool.submit(
-            figures.months, s.tenant, s.kind, s.id, s.month(-MONTHS_BACK), s.month(MONTHS_AHEAD)
-        )
-        self.days: Future[dict[date, figures.Figures]] = pool.submit(self._days)
-        self.upcoming: Future[Upcoming] = pool.submit(self._upcoming)
-        self.upcoming_shown: Future[list[Appointment]] = pool.submit(
-            lambda: self._shown(self.upcoming.result().next)
-        )
-        self.recent_shown: Future[list[Appointment]] = pool.submit(
-            lambda: self._shown(self._recent())
-        )
+        self._pool = pool
+
+    def begin(self, names: Iterable[str]) -> None:
+        """Have these under way together."""
+        for name in names:
+            getattr(self, name)
+
+    @cached_property
+    def total(self) -> Future[figures.Figures]:
+        """All time."""
+        return self._pool.submit(self._total)
+
+    @cached_property
+    def months(self) -> Future[dict[date, figures.Figures]]:
+        """A year back, and as far ahead as anybody books."""
+        s = self.subject
+        first, last = s.month(-MONTHS_BACK), s.month(MONTHS_AHEAD)
+        return self._pool.submit(figures.months, s.tenant, s.kind, s.id, first, last)
+
+    @cached_property
+    def days(self) -> Future[dict[date, figures.Figures]]:
+        """The rest of this month after today."""
+        return self._pool.submit(self._days)
+
+    @cached_property
+    def upcoming(self) -> Future[Upcoming]:
+        """The next few, and how many are near."""
+        return self._pool.submit(self._upcoming)
+
+    @cached_property
+    def upcoming_shown(self) -> Future[list[Appointment]]:
+        """The next few with their names."""
+        upcoming = self.upcoming
+        return self._pool.submit(lambda: self._shown(upcoming.result().next))
+
+    @cached_property
+    def recent_shown(self) -> Future[list[Appointment]]:
+        """The last few with their names."""
+        return self._pool.submit(lambda: self._shown(self._recent()))
 
     def _shown(self, items: list[AppointmentItem]) -> list[Appointment]:
-        return names.to_api(self.subject.tenant, items)
+        return names.to_api(self.subject.tenant, items, patients=self.subject.sees_patients)
 
     def _total(self) -> figures.Figures:
         s = self.subject
@@ -137,8 +168,8 @@ class Reads:
         if dimension:
             partitions = [(s.tenant.listing_by(APPOINTMENT, s.kind, s.id), dimension)]
         else:
-            # A practice's list is kept by month: this one and its neighbour are enough for a few.
-            neighbour = f"{s.month(-1 if newest_first else 1):%Y-%m}"
+            # A practice's list is by UTC month: this one and its neighbour are enough for a few.
+            neighbour = to_text(s.now.replace(day=15) + timedelta(-30 if newest_first else 30))[:7]
             both = dict.fromkeys((to_text(s.now)[:7], neighbour))
             partitions = [(s.tenant.listing_by(APPOINTMENT, "MONTH", m), "l1") for m in both]
         for partition, index in partitions:

@@ -112,7 +112,7 @@ class _Dashboard(ApiModel):
 
 
 class PatientSections(ApiModel):
-    """D2; a section that was not asked for is absent."""
+    """D2; a section that was not asked for is null."""
 
     stats: Section[PatientStats] | None = None
     upcoming: Section[Appointments] | None = None
@@ -128,7 +128,7 @@ class PatientDashboard(_Dashboard):
 
 
 class NewExpertSections(ApiModel):
-    """D3; a section that was not asked for is absent."""
+    """D3; a section that was not asked for is null."""
 
     setup: Section[SetupOut] | None = None
     stats: Section[ExpertStats] | None = None
@@ -143,7 +143,7 @@ class NewExpertDashboard(_Dashboard):
 
 
 class ExpertSections(ApiModel):
-    """D4; a section that was not asked for is absent."""
+    """D4; a section that was not asked for is null."""
 
     stats: Section[ExpertStats] | None = None
     upcoming: Section[Appointments] | None = None

@@ -42,13 +42,24 @@ def request(caller: Principal, body: ReportRequest, key: str | None) -> Report:
         formats=body.formats,
         recipients=[str(address) for address in body.recipients],
     )
-    table.transact([table.put_new(item), *once.actions(item.item_id)])
-    try:
-        send({"practice": tenant.practice, "report": item.item_id})
-    except (BotoCoreError, ClientError) as error:
-        table.transact([table.change(item, caller.actor, set_={"state": State.FAILED})])
-        raise Busy("The report could not be queued, ask again") from error
+    queue(item, once)
     return to_api(item)
+
+
+def queue(item: ReportItem, once: Idempotent | None = None) -> None:
+    """Store a report and put it before the worker, or neither.
+
+    The item comes first; where the message cannot be sent, it goes again with its idempotency row,
+    so that asking once more is a new request. A message that was sent all the same finds no report
+    and is dropped. Raises Busy.
+    """
+    table.transact([table.put_new(item), *(once.actions(item.item_id) if once else [])])
+    try:
+        send({"practice": item.tenant.practice, "report": item.item_id})
+    except (BotoCoreError, ClientError) as error:
+        undone = [item.key, *([once.row] if once and once.row else [])]
+        table.transact([table.delete(key) for key in undone])
+        raise Busy("The report could not be queued, ask again") from error
 
 
 def new_report(

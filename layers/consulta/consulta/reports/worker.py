@@ -7,7 +7,7 @@ from consulta.core import settings, table
 from consulta.core.item import Actor
 from consulta.core.keys import Tenant
 from consulta.core.observe import count
-from consulta.core.time import from_text, now, to_text
+from consulta.core.time import from_text, now
 from consulta.notifications import mail
 from consulta.people.records import PRACTICE, PracticeItem
 from consulta.reports import files, requests, revenue, schedules
@@ -49,6 +49,16 @@ def handle(message: dict[str, Any], request_id: str) -> None:
     _mail(practice, item, by)
 
 
+def give_up(message: dict[str, Any], request_id: str) -> None:
+    """After the last try: whoever polls is told that there will be no report."""
+    tenant = Tenant(message["practice"])
+    report_id = message.get("report") or requests.report_id_for(message["schedule"], message["at"])
+    item = table.get(ReportItem, tenant.item(REPORT, report_id))
+    if item is not None and item.state == State.QUEUED:
+        by = Actor("report-worker", request_id)
+        table.transact([table.change(item, by, set_={"state": State.FAILED})])
+
+
 def _scheduled(tenant: Tenant, message: dict[str, Any], request_id: str) -> ReportItem | None:
     """The report of this run of a schedule: made once, however often the message comes."""
     schedule = table.get(ReportScheduleItem, tenant.item(REPORT_SCHEDULE, message["schedule"]))
@@ -58,7 +68,7 @@ def _scheduled(tenant: Tenant, message: dict[str, Any], request_id: str) -> Repo
     first, last = schedules.period(Frequency(schedule.frequency), at, schedule.zone)
     item = requests.new_report(
         tenant,
-        requests.report_id_for(schedule.item_id, to_text(at)),
+        requests.report_id_for(schedule.item_id, message["at"]),
         Actor("schedule", request_id),
         kind=Kind(schedule.kind),
         first=first,
