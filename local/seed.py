@@ -16,6 +16,7 @@ import httpx
 PASSWORD = "Demo-pass-2026!"
 TEMPORARY = "Temp-pass-2026!"
 OPERATOR = "operator@consulta.example"
+OWNER = "owner@aurora.example"
 ADMIN = "admin@aurora.example"
 EXPERT = "helena@aurora.example"
 NEW_EXPERT = "tomas@aurora.example"
@@ -89,9 +90,11 @@ def seed(
     _operator(outputs["UserPoolId"])
     operator = sign_in(api_url, OPERATOR)
     operator.post("/v1/practices", _practice())
+    owner = sign_in(api_url, OWNER)
+    practice_id = owner.get("/v1/me")["practice"]["id"]
+    member = {"email": ADMIN, "name": "Carla Ortiz", "role": "admin"}
+    owner.post("/v1/members", {**member, "temporary_password": TEMPORARY})
     admin = sign_in(api_url, ADMIN)
-    me = admin.get("/v1/me")
-    practice_id = me["practice"]["id"]
 
     report("adding experts, services and hours")
     expert_id = _expert(admin, EXPERT, "Helena Duarte", complete=True)
@@ -205,7 +208,7 @@ def _practice() -> dict[str, Any]:
         "currency": "MXN",
         "country": "MX",
         "commission_percent": "10",
-        "owner": {"email": ADMIN, "name": "Beatriz Lima", "temporary_password": TEMPORARY},
+        "owner": {"email": OWNER, "name": "Beatriz Lima", "temporary_password": TEMPORARY},
     }
 
 

@@ -25,7 +25,10 @@ The serverless back office of practices and expert marketplaces.
 
 Sign in at `/v1/auth/login` and send the access token as `Authorization: Bearer …`. A caller in
 several practices names one in the `Consulta-Practice` header. Money is integer minor units with an
-ISO 4217 currency; times are RFC 3339 with an offset. Every error is `application/problem+json`.
+ISO 4217 currency; times are RFC 3339 with an offset. Every error of ours is
+`application/problem+json`. The gateway itself answers `{"message": …}` for a path that no function
+serves (404), above its throttle (429), for a body above 10 MB (413) and where a function timed out
+(503).
 """
 PROBLEM = {
     "type": "object",
