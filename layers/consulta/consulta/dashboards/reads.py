@@ -22,7 +22,8 @@ from consulta.scheduling.schema import Appointment
 
 MONTHS_BACK, MONTHS_AHEAD = 11, 24
 LIST_SIZE = 5
-PAGE = 10
+# Pages as small as the lists: a dashboard has ten read units.
+UPCOMING_PAGE, RECENT_PAGE = 5, 7
 DAY_BUDGET = 300
 
 
@@ -138,16 +139,16 @@ class Reads:
         found: list[AppointmentItem] = []
         end = self._near_end()
         for read, item in enumerate(self._open_from_now()):
+            found.append(item)
             if (len(found) >= LIST_SIZE and item.start >= end) or read >= DAY_BUDGET:
                 break
-            found.append(item)
         return Upcoming(found[:LIST_SIZE], sum(item.start < end for item in found))
 
     def _open_from_now(self) -> Iterator[AppointmentItem]:
         s = self.subject
         statuses = {f":s{n}": str(status) for n, status in enumerate(sorted(OPEN))}
         for query in self._queries(to_text(s.now), None, newest_first=False, statuses=statuses):
-            for raw in query.all(page_size=PAGE):
+            for raw in query.all(page_size=UPCOMING_PAGE):
                 yield AppointmentItem.read(raw)
 
     def _recent(self) -> list[AppointmentItem]:
@@ -156,7 +157,7 @@ class Reads:
         found: list[AppointmentItem] = []
         for query in self._queries(None, to_text(s.now), newest_first=True, statuses=statuses):
             # One page each: many cancelled ones make the list shorter, never the reading longer.
-            page = query.page(PAGE)
+            page = query.page(RECENT_PAGE)
             found += [AppointmentItem.read(raw) for raw in page.items]
         return found[:LIST_SIZE]
 
