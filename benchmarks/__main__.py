@@ -16,6 +16,12 @@ GROUPS = {"imports": imports.run, "dashboard": dashboards.run}
 LATEST = Path(__file__).parent / "latest.json"
 
 
+def _print(entry: Entry) -> None:
+    bar = f"≤ {entry.bar:g}" if entry.bar is not None else "-"
+    mark = "ok" if entry.ok else "NOT OK"
+    print(f"{entry.name:<28}  {entry.value:>9.3f}  {bar:>8}  {mark:<6}  {entry.unit}", flush=True)
+
+
 def main(only: str) -> int:
     """Run the groups that ``only`` selects."""
     wanted = only.partition(".")[0]
@@ -25,12 +31,10 @@ def main(only: str) -> int:
         return 2
     entries: list[Entry] = []
     for run in groups.values():
-        entries += [entry for entry in run() if entry.name.startswith(only)]
-    width = max(len(entry.name) for entry in entries)
-    for entry in entries:
-        bar = f"≤ {entry.bar:g}" if entry.bar is not None else "-"
-        mark = "ok" if entry.ok else "NOT OK"
-        print(f"{entry.name:<{width}}  {entry.value:>9.3f}  {bar:>8}  {mark:<6}  {entry.unit}")
+        for entry in run():
+            if entry.name.startswith(only):
+                entries.append(entry)
+                _print(entry)
     LATEST.write_text(json.dumps([asdict(entry) for entry in entries], indent=1) + "\n")
     return 0 if all(entry.ok for entry in entries) else 1
 
