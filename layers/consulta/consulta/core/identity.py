@@ -85,6 +85,11 @@ class Principal:
         """The caller's own patient id, or nothing."""
         return self.subject if self.role is Role.PATIENT else ""
 
+    @property
+    def sees_patients(self) -> bool:
+        """Whether patients' names may be told: to who may read patients, to patients their own."""
+        return self.role is Role.PATIENT or may(self.role, "patients:read")
+
     def require(self, permission: str) -> None:
         """Raises Forbidden where the caller's role does not have ``permission``."""
         if not may(self.role, permission):

@@ -31,7 +31,6 @@ from consulta.dashboards.schema import (
 from consulta.people.records import EXPERT, PRACTICE, ExpertItem, PracticeItem
 from consulta.people.schema import PracticeName, SetupOut
 from consulta.people.setup import setup_of
-from consulta.scheduling.appointments import sees_patients
 
 # As many as one dashboard reads at once; readers of names wait for the lists inside this pool.
 READERS = 8
@@ -101,7 +100,7 @@ def build(caller: Principal, wanted: frozenset[str]) -> Dashboard:
     practice = PracticeItem.read(found[keys[0]])
     expert = ExpertItem.read(found[keys[1]]) if keys[1:] and keys[1] in found else None
     kind, subject_id = _subject(caller)
-    subject = Subject(tenant, kind, subject_id, practice.zone, now(), sees_patients(caller))
+    subject = Subject(tenant, kind, subject_id, practice.zone, now(), caller.sees_patients)
     with ThreadPoolExecutor(READERS) as pool:
         reads = Reads(subject, pool)
         reads.begin(

@@ -10,7 +10,7 @@ from datetime import date
 from consulta.core import table
 from consulta.core.errors import NotFound
 from consulta.core.identity import Principal
-from consulta.core.permissions import Role, may
+from consulta.core.permissions import Role
 from consulta.scheduling import transitions
 from consulta.scheduling.names import Names, resolve, shown
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem
@@ -37,7 +37,7 @@ def visible(by: Principal, item: AppointmentItem) -> bool:
 
 def sees_patients(by: Principal) -> bool:
     """Whether patients' names may be told: to who may read patients, and to patients their own."""
-    return by.role is Role.PATIENT or may(by.role, "patients:read")
+    return by.sees_patients
 
 
 def get(by: Principal, appointment_id: str) -> AppointmentDetail:
