@@ -11,10 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from itertools import batched
 from typing import Any
-
-import httpx
 
 from benchmarks import engine
 from benchmarks.entry import Entry
@@ -37,7 +34,6 @@ from consulta.scheduling.records import (
     ServiceItem,
     Status,
 )
-from tests.template import create_table
 
 SMALL, LARGE = 1_000, 100_000
 AHEAD = 120
@@ -56,15 +52,13 @@ def run() -> Iterable[Entry]:
         "CORE_TABLE": "core",
         "AGGREGATES_TABLE": "aggregates",
     }
-    with engine.running() as endpoint:
-        os.environ["AWS_ENDPOINT_URL_DYNAMODB"] = endpoint
-        aws.reset()
-        settings.reset()
-        client = aws.client("dynamodb")
-        create_table(client, "CoreTable", "core")
-        create_table(client, "AggregatesTable", "aggregates")
-        callers = {size: _practice(size) for size in (SMALL, LARGE)}
-        yield from _measure(callers, engine.Capacity(client))
+    with engine.loading() as export:
+        callers = {size: _practice(export, size) for size in (SMALL, LARGE)}
+        with engine.running(export) as endpoint:
+            os.environ["AWS_ENDPOINT_URL_DYNAMODB"] = endpoint
+            aws.reset()
+            settings.reset()
+            yield from _measure(callers, engine.Capacity(aws.client("dynamodb")))
     del os.environ["AWS_ENDPOINT_URL_DYNAMODB"]
     aws.reset()
 
@@ -94,7 +88,7 @@ def _measure(callers: dict[int, Principal], capacity: engine.Capacity) -> Iterat
     yield Entry.at_most("dashboard.calls", calls[LARGE], "DynamoDB calls, in 3 round trips")
 
 
-def _practice(size: int) -> Principal:
+def _practice(export: engine.Export, size: int) -> Principal:
     """A practice with one expert and ``size`` appointments, ``AHEAD`` of them still to come."""
     practice, expert, service = new_id("prac"), new_id("exp"), new_id("svc")
     tenant = Tenant(practice)
@@ -156,13 +150,10 @@ def _practice(size: int) -> Principal:
         for key, vector in contribution(item.pk, item.serialize()).figures.items():
             for name, value in vector.items():
                 figures[key][name] += value
-        items.append(item)
-        if len(items) >= 2_000:
-            _write("core", map(_row, items))
-            items.clear()
-    _write("core", map(_row, items))
+        export.write("core", [item.serialize()])
+    export.write("core", (item.serialize() for item in items))
     stamp = {"updated_at": to_text(now())}
-    _write(
+    export.write(
         "aggregates",
         (
             {**table.raw_key(figures_key(tenant, key)), **table.to_raw({**vector, **stamp})}
@@ -170,12 +161,6 @@ def _practice(size: int) -> Principal:
         ),
     )
     return Principal("benchmark", Role.EXPERT, "benchmark", practice, new_id("mem"), expert)
-
-
-def _row(item: Item) -> dict[str, Any]:
-    """The item on the one list that an expert's dashboard reads: the others only take loading."""
-    unread = ("l1pk", "l1sk", "l3pk", "l3sk", "walkpk", "walksk")
-    return {name: value for name, value in item.serialize().items() if name not in unread}
 
 
 def _lists(tenant: Tenant, entity: str, item_id: str) -> dict[str, str]:
@@ -202,20 +187,3 @@ def _appointment(
         l1sk=order, l2sk=order, l3sk=order,
         walkpk=tenant.listing(APPOINTMENT), walksk=item_id,
     )  # fmt: skip
-
-
-def _write(name: str, rows: Iterable[dict[str, Any]]) -> None:
-    """Batches in DynamoDB's own JSON: botocore would take half of the loading's time."""
-    headers = {
-        "Content-Type": "application/x-amz-json-1.0",
-        "X-Amz-Target": "DynamoDB_20120810.BatchWriteItem",
-        "X-Amz-Date": "20260101T000000Z",
-        "Authorization": "AWS4-HMAC-SHA256 "
-        "Credential=test/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0",
-    }
-    with httpx.Client(base_url=os.environ["AWS_ENDPOINT_URL_DYNAMODB"], headers=headers) as http:
-        for batch in batched(rows, 25):
-            puts = [{"PutRequest": {"Item": row}} for row in batch]
-            answer = http.post("/", json={"RequestItems": {name: puts}}, timeout=30)
-            answer.raise_for_status()
-            assert not answer.json().get("UnprocessedItems")

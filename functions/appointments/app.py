@@ -9,7 +9,7 @@ from consulta.core.http import Api, Cursor, Id, IdempotencyKey, Limit, needs
 from consulta.money import closing
 from consulta.scheduling import appointments, booking, listing
 from consulta.scheduling.records import PaymentStatus, Status
-from consulta.scheduling.schema import (
+from consulta.scheduling.schema.appointments import (
     Appointment,
     AppointmentDetail,
     AppointmentFilter,

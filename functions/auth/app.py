@@ -6,7 +6,8 @@ from aws_lambda_powertools.event_handler import Response
 
 from consulta.core.http import PUBLIC, SIGNED_IN, Api, needs
 from consulta.people import cookies, me, sessions
-from consulta.people import schema as s
+from consulta.people.schema import sign_in as s
+from consulta.people.schema.me import MeOut, PracticeHeader
 
 api = Api("auth")
 
@@ -54,7 +55,7 @@ def logout() -> None:
 
 @api.get("/v1/me")
 @needs(SIGNED_IN)
-def get_me(practice: s.PracticeHeader = None) -> s.MeOut:
+def get_me(practice: PracticeHeader = None) -> MeOut:
     """Who is signed in, with memberships and permissions."""
     return api.ok(me.me(api.account, practice))
 

@@ -6,7 +6,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Query
 
 from consulta.core.http import Api, Id, IfMatch, needs
 from consulta.scheduling import availability
-from consulta.scheduling.schema import Availability, AvailabilityRequest
+from consulta.scheduling.schema.availability import Availability, AvailabilityRequest
 
 api = Api("availability")
 Expert = Annotated[Id, Query(description="Whose hours")]

@@ -2,7 +2,7 @@
 
 from consulta.core.http import Api, Cursor, Id, IfMatch, Limit, needs
 from consulta.people import experts
-from consulta.people.schema import ExpertOut, ExpertPage, ExpertPatch, SetupOut
+from consulta.people.schema.experts import ExpertOut, ExpertPage, ExpertPatch, SetupOut
 
 api = Api("experts")
 

@@ -7,7 +7,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Query
 from consulta.core.http import Api, Cursor, Id, IdempotencyKey, Limit, needs
 from consulta.money import payees
 from consulta.people import members
-from consulta.people.schema import MemberIn, MemberOut, MemberPage
+from consulta.people.schema.members import MemberIn, MemberOut, MemberPage
 
 api = Api("members")
 

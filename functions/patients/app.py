@@ -2,7 +2,7 @@
 
 from consulta.core.http import Api, Cursor, Id, IdempotencyKey, IfMatch, Limit, needs
 from consulta.people import patients
-from consulta.people import schema as s
+from consulta.people.schema import patients as s
 
 api = Api("patients")
 

@@ -2,7 +2,7 @@
 
 from consulta.core.http import Api, Cursor, Id, IdempotencyKey, IfMatch, Limit, needs
 from consulta.people import practices
-from consulta.people.schema import (
+from consulta.people.schema.practices import (
     PracticeCreated,
     PracticeIn,
     PracticeOut,

@@ -2,7 +2,7 @@
 
 from consulta.core.http import Api, Cursor, Id, IdempotencyKey, IfMatch, Limit, needs
 from consulta.scheduling import services
-from consulta.scheduling.schema import Service, ServicePage, ServicePatch, ServiceRequest
+from consulta.scheduling.schema.services import Service, ServicePage, ServicePatch, ServiceRequest
 
 api = Api("services")
 

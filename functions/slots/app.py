@@ -5,9 +5,10 @@ from typing import Annotated
 from aws_lambda_powertools.event_handler.openapi.params import Query
 from pydantic import AwareDatetime
 
+from consulta.core.fields import Zone
 from consulta.core.http import Api, Id, needs
 from consulta.scheduling import offers
-from consulta.scheduling.schema import Slots, Zone
+from consulta.scheduling.schema.slots import Slots
 
 api = Api("slots")
 

@@ -13,7 +13,7 @@ from consulta.money.records import PAYMENT, REFUND
 from consulta.people.records import PRACTICE, PracticeItem
 from consulta.scheduling import transitions
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem
-from consulta.scheduling.schema import CancelRequest
+from consulta.scheduling.schema.appointments import CancelRequest
 from tests.faults import Faults
 from tests.unit.aggregates.images import image
 from tests.unit.people.calling import Answer, call, signed_in
@@ -333,7 +333,7 @@ def statuses(answer: Answer) -> dict[str, str]:
         (figures, "read", {"stats", "earnings"}),
         (reads.Reads, "_recent", {"recent"}),
         (reads.Reads, "_upcoming", {"stats", "upcoming"}),
-        (reads.names, "to_api", {"upcoming", "recent"}),
+        (reads, "resolve", {"upcoming", "recent"}),
     ],
 )
 def test_a_read_that_fails_costs_only_the_sections_that_need_it(

@@ -52,7 +52,7 @@ from consulta.money.schema import (
 )
 from consulta.scheduling import holds
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem, PaymentStatus, Status
-from consulta.scheduling.schema import CancelRequest
+from consulta.scheduling.schema.appointments import CancelRequest
 from tests.faults import Crash, Faults
 from tests.integration.scripted_provider import ScriptedProvider, install
 from tests.unit.scheduling.world import Clock, World, tomorrow

@@ -13,7 +13,7 @@ from consulta.money import closing
 from consulta.people.records import EXPERT, ExpertItem
 from consulta.scheduling import services, sweep
 from consulta.scheduling.records import SERVICE, ServiceItem
-from consulta.scheduling.schema import ServicePatch
+from consulta.scheduling.schema.services import ServicePatch
 from tests.unit.people.calling import Answer, call, handler, invoke, signed_in
 from tests.unit.scheduling.world import ALWAYS, Clock, World, tomorrow
 

@@ -5,13 +5,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from consulta.scheduling.schema import (
-    AvailabilityRequest,
-    BookingRequest,
-    CancelRequest,
-    Price,
-    ServiceRequest,
-)
+from consulta.scheduling.schema.appointments import BookingRequest, CancelRequest
+from consulta.scheduling.schema.availability import AvailabilityRequest
+from consulta.scheduling.schema.fields import Price
+from consulta.scheduling.schema.services import ServiceRequest
 
 SERVICE = {
     "name": "First",

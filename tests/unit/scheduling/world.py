@@ -32,13 +32,9 @@ from consulta.scheduling import (
     sweep,
     transitions,
 )
-from consulta.scheduling.schema import (
-    AppointmentDetail,
-    AvailabilityRequest,
-    BookingRequest,
-    ServiceRequest,
-    Weekly,
-)
+from consulta.scheduling.schema.appointments import AppointmentDetail, BookingRequest
+from consulta.scheduling.schema.availability import AvailabilityRequest, Weekly
+from consulta.scheduling.schema.services import ServiceRequest
 
 ALWAYS = {day: [{"from": "00:00", "to": "24:00"}] for day in Weekly.model_fields}
 BY = Actor("setup", "request-0")

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import cache
 
-from iso4217 import Currency
-
 BASIS_POINTS = 10_000
 
 
@@ -15,6 +13,8 @@ def exponent(currency: str) -> int:
 
     Raises ValueError for a code that ISO 4217 does not have, or that has no minor unit (gold).
     """
+    from iso4217 import Currency  # noqa: PLC0415  # it reads ISO's own XML when imported
+
     places = Currency(currency).exponent
     if places is None:
         raise ValueError(f"{currency} has no minor unit")

@@ -29,7 +29,8 @@ from consulta.dashboards.schema import (
     Section,
 )
 from consulta.people.records import EXPERT, PRACTICE, ExpertItem, PracticeItem
-from consulta.people.schema import PracticeName, SetupOut
+from consulta.people.schema.experts import SetupOut
+from consulta.people.schema.me import PracticeName
 from consulta.people.setup import setup_of
 
 # As many as one dashboard reads at once; readers of names wait for the lists inside this pool.
@@ -40,8 +41,8 @@ MAX_AGE = {"stats": 60, "setup": 60, "upcoming": 30, "recent": 30, "spending": 1
 # What each section reads; all of it is under way before the first section is built.
 NEEDS = {
     "stats": ("upcoming", "total", "months", "days"),
-    "upcoming": ("upcoming", "upcoming_shown"),
-    "recent": ("recent_shown",),
+    "upcoming": ("upcoming", "names"),
+    "recent": ("recent", "names"),
     "spending": ("total",),
     "earnings": ("total", "months"),
     "setup": (),
@@ -101,11 +102,10 @@ def build(caller: Principal, wanted: frozenset[str]) -> Dashboard:
     expert = ExpertItem.read(found[keys[1]]) if keys[1:] and keys[1] in found else None
     kind, subject_id = _subject(caller)
     subject = Subject(tenant, kind, subject_id, practice.zone, now(), caller.sees_patients)
+    known = {keys[1]: expert.name} if expert else {}
+    needed = dict.fromkeys(n for name in SECTION_NAMES if name in wanted for n in NEEDS[name])
     with ThreadPoolExecutor(READERS) as pool:
-        reads = Reads(subject, pool)
-        reads.begin(
-            dict.fromkeys(read for name in SECTION_NAMES if name in wanted for read in NEEDS[name])
-        )
+        reads = Reads(subject, pool, needed, known)
         return _dashboard(caller, practice, expert, reads, wanted)
 
 
@@ -125,10 +125,10 @@ def _dashboard(
     wanted: frozenset[str],
 ) -> Dashboard:
     def upcoming() -> Appointments:
-        return Appointments(items=reads.upcoming_shown.result())
+        return Appointments(items=reads.shown(reads.upcoming.result().next))
 
     def recent() -> Appointments:
-        return Appointments(items=reads.recent_shown.result())
+        return Appointments(items=reads.shown(reads.recent.result()))
 
     def expert_stats() -> ApiModel:
         return sections.expert_stats(reads)

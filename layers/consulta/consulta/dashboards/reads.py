@@ -5,20 +5,21 @@ Nothing here grows with history. Of the days of this month that are still to com
 """
 
 from calendar import monthrange
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import cached_property
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from consulta.aggregates import figures
 from consulta.core import table
-from consulta.core.keys import Tenant
+from consulta.core.keys import Key, Tenant
 from consulta.core.time import local_day, to_text
-from consulta.scheduling import names
+from consulta.scheduling.names import Names, resolve, shown
 from consulta.scheduling.records import APPOINTMENT, BOOKED, OPEN, AppointmentItem
-from consulta.scheduling.schema import Appointment
+from consulta.scheduling.schema.appointments import Appointment
 
 MONTHS_BACK, MONTHS_AHEAD = 11, 24
 LIST_SIZE = 5
@@ -67,18 +68,24 @@ class Upcoming:
 
 
 class Reads:
-    """The reads of one dashboard. Each begins when it is first named; :meth:`begin` names several.
+    """The reads of one dashboard: those that are ``wanted`` begin at once, together.
 
     A section waits for those that it needs, so that a read that fails spoils no other's section.
+    ``known`` names are not read.
     """
 
-    def __init__(self, subject: Subject, pool: ThreadPoolExecutor) -> None:
+    def __init__(
+        self,
+        subject: Subject,
+        pool: ThreadPoolExecutor,
+        wanted: Collection[str],
+        known: Mapping[Key, str],
+    ) -> None:
         self.subject = subject
         self._pool = pool
-
-    def begin(self, names: Iterable[str]) -> None:
-        """Have these under way together."""
-        for name in names:
+        self._wanted = wanted
+        self._known = known
+        for name in wanted:
             getattr(self, name)
 
     @cached_property
@@ -104,18 +111,35 @@ class Reads:
         return self._pool.submit(self._upcoming)
 
     @cached_property
-    def upcoming_shown(self) -> Future[list[Appointment]]:
-        """The next few with their names."""
-        upcoming = self.upcoming
-        return self._pool.submit(lambda: self._shown(upcoming.result().next))
+    def recent(self) -> Future[list[AppointmentItem]]:
+        """The last few."""
+        return self._pool.submit(self._recent)
 
     @cached_property
-    def recent_shown(self) -> Future[list[Appointment]]:
-        """The last few with their names."""
-        return self._pool.submit(lambda: self._shown(self._recent()))
+    def names(self) -> Future[Names]:
+        """Who and what is on the lists that are wanted."""
+        upcoming = self.upcoming if "upcoming" in self._wanted else None
+        recent = self.recent if "recent" in self._wanted else None
+        return self._pool.submit(self._names, upcoming, recent)
 
-    def _shown(self, items: list[AppointmentItem]) -> list[Appointment]:
-        return names.to_api(self.subject.tenant, items, patients=self.subject.sees_patients)
+    def shown(self, items: list[AppointmentItem]) -> list[Appointment]:
+        """These appointments with their names."""
+        found = self.names.result()
+        return [shown(item, found) for item in items]
+
+    def _names(
+        self, upcoming: Future[Upcoming] | None, recent: Future[list[AppointmentItem]] | None
+    ) -> Names:
+        """By one batch for both lists. One that fails says so in its own section, not here."""
+        lists: list[Future[Any]] = [future for future in (upcoming, recent) if future]
+        wait(lists)
+        items: list[AppointmentItem] = []
+        if upcoming and not upcoming.exception():
+            items += upcoming.result().next
+        if recent and not recent.exception():
+            items += recent.result()
+        s = self.subject
+        return resolve(s.tenant, items, patients=s.sees_patients, known=self._known)
 
     def _total(self) -> figures.Figures:
         s = self.subject

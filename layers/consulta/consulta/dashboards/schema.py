@@ -7,8 +7,9 @@ from pydantic import Field
 
 from consulta.core.fields import Amount
 from consulta.core.http import ApiModel
-from consulta.people.schema import PracticeName, SetupOut
-from consulta.scheduling.schema import Appointment
+from consulta.people.schema.experts import SetupOut
+from consulta.people.schema.me import PracticeName
+from consulta.scheduling.schema.appointments import Appointment
 
 
 class Section[T](ApiModel):

@@ -54,7 +54,7 @@ def expert_stats(reads: Reads) -> ExpertStats:
 def patient_stats(reads: Reads) -> PatientStats:
     """D2's figures."""
     total = reads.total.result()
-    following = reads.upcoming_shown.result()
+    following = reads.shown(reads.upcoming.result().next[:1])
     return PatientStats(
         upcoming_appointments=upcoming_count(reads),
         total_bookings=booked(total),

@@ -18,7 +18,7 @@ from consulta.money.policy import Party, Preview
 from consulta.money.records import PaymentItem, Provider, State
 from consulta.scheduling import appointments, holds, names, transitions
 from consulta.scheduling.records import AppointmentItem, Status
-from consulta.scheduling.schema import Appointment, CancelReason, CancelRequest
+from consulta.scheduling.schema.appointments import Appointment, CancelReason, CancelRequest
 
 DEADLINE_S = 12.0
 CANCELLED, NO_SHOW = "cancelled", "no_show"

@@ -10,7 +10,7 @@ from consulta.core.identity import Principal
 from consulta.core.permissions import Role
 from consulta.people import writes
 from consulta.people.records import EXPERT, ExpertItem
-from consulta.people.schema import (
+from consulta.people.schema.experts import (
     ExpertOut,
     ExpertPage,
     ExpertPatch,

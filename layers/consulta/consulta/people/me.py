@@ -7,7 +7,7 @@ from consulta.core.keys import Key, Tenant
 from consulta.core.permissions import GRANTS, Role
 from consulta.people import accounts
 from consulta.people.records import MEMBER, PRACTICE, MemberItem, PracticeItem
-from consulta.people.schema import MembershipOut, MeOut, PracticeName
+from consulta.people.schema.me import MembershipOut, MeOut, PracticeName
 
 
 def me(account: Account, practice_header: str | None) -> MeOut:

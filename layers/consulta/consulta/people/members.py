@@ -15,7 +15,8 @@ from consulta.core.permissions import Role
 from consulta.core.time import now, to_text
 from consulta.people import accounts, memberships, writes
 from consulta.people.records import EXPERT, MEMBER, PATIENT, ExpertItem, MemberItem
-from consulta.people.schema import ExpertIn, MemberIn, MemberOut, MemberPage
+from consulta.people.schema.experts import ExpertIn
+from consulta.people.schema.members import MemberIn, MemberOut, MemberPage
 
 _TAKEN = "Somebody with this email address is in the practice already"
 

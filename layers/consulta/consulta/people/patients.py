@@ -14,7 +14,7 @@ from consulta.core.time import local_day, now, to_text
 from consulta.people import practices, writes
 from consulta.people.contact import fold_name, to_e164
 from consulta.people.records import PATIENT, PatientItem
-from consulta.people.schema import (
+from consulta.people.schema.patients import (
     PatientIn,
     PatientMatches,
     PatientOut,

@@ -15,7 +15,7 @@ from consulta.core.time import now, to_text
 from consulta.people import accounts, members, writes
 from consulta.people.policy import default_policy, to_stored
 from consulta.people.records import PRACTICE, PracticeItem
-from consulta.people.schema import (
+from consulta.people.schema.practices import (
     PracticeCreated,
     PracticeIn,
     PracticeOut,

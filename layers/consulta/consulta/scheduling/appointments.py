@@ -14,7 +14,7 @@ from consulta.core.permissions import Role
 from consulta.scheduling import transitions
 from consulta.scheduling.names import Names, resolve, shown
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem
-from consulta.scheduling.schema import AppointmentDetail
+from consulta.scheduling.schema.appointments import AppointmentDetail
 from consulta.scheduling.slots import MINUTE
 
 

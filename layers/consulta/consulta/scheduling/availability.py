@@ -11,7 +11,7 @@ from consulta.core.keys import Key, Tenant
 from consulta.core.permissions import Role
 from consulta.people.records import EXPERT, ExpertItem
 from consulta.scheduling.records import AVAILABILITY, AvailabilityItem
-from consulta.scheduling.schema import Availability, AvailabilityRequest, Weekly
+from consulta.scheduling.schema.availability import Availability, AvailabilityRequest, Weekly
 from consulta.scheduling.slots import MINUTE, Hours
 
 MANAGERS = frozenset({Role.OWNER, Role.ADMIN})

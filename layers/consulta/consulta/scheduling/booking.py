@@ -24,7 +24,7 @@ from consulta.scheduling.busy import HOLDS, Claim, Row, entries, hold_limit_reac
 from consulta.scheduling.names import Names
 from consulta.scheduling.offers import Offer, calendar
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem, PaymentStatus, Status
-from consulta.scheduling.schema import AppointmentDetail, BookingRequest
+from consulta.scheduling.schema.appointments import AppointmentDetail, BookingRequest
 from consulta.scheduling.wall import instant_of
 
 HOLD = timedelta(minutes=15)

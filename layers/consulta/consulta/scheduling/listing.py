@@ -15,7 +15,7 @@ from consulta.core.time import now, to_text, utc_months
 from consulta.scheduling import names
 from consulta.scheduling.appointments import sees_patients
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem
-from consulta.scheduling.schema import AppointmentFilter, AppointmentPage
+from consulta.scheduling.schema.appointments import AppointmentFilter, AppointmentPage
 
 MAX_RANGE = timedelta(days=366)
 # Without a range the practice's list begins this long ago.

@@ -1,6 +1,6 @@
 """Appointments as the API shows them: names of all on a page come from one batch of reads."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from consulta.core import table
@@ -8,7 +8,8 @@ from consulta.core.keys import Key, Tenant
 from consulta.core.time import in_zone
 from consulta.people.records import EXPERT, PATIENT
 from consulta.scheduling.records import SERVICE, AppointmentItem, PaymentStatus, Status
-from consulta.scheduling.schema import Appointment, CancelReason, Price, Ref
+from consulta.scheduling.schema.appointments import Appointment, CancelReason, Ref
+from consulta.scheduling.schema.fields import Price
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +25,17 @@ class Names:
 
 
 def resolve(
-    tenant: Tenant, appointments: Sequence[AppointmentItem], *, patients: bool = True
+    tenant: Tenant,
+    appointments: Sequence[AppointmentItem],
+    *,
+    patients: bool = True,
+    known: Mapping[Key, str] | None = None,
 ) -> Names:
-    """The names on these appointments, by one batch; without ``patients``, theirs are left out."""
+    """The names on these appointments, by one batch; without ``patients``, theirs are left out.
+
+    ``known`` names are not read again.
+    """
+    known = known or {}
     keys = {
         tenant.item(entity, item_id)
         for appointment in appointments
@@ -37,8 +46,9 @@ def resolve(
         )
         if patients or entity != PATIENT
     }
-    found = table.batch_get_raw(sorted(keys, key=lambda key: key.pk), consistent=False)
-    return Names(tenant, {key: raw["name"]["S"] for key, raw in found.items()})
+    unknown = sorted(keys - set(known), key=lambda key: key.pk)
+    found = table.batch_get_raw(unknown, consistent=False) if unknown else {}
+    return Names(tenant, {**known, **{key: raw["name"]["S"] for key, raw in found.items()}})
 
 
 def shown(appointment: AppointmentItem, names: Names) -> Appointment:
@@ -71,7 +81,5 @@ def to_api(
     tenant: Tenant, appointments: Sequence[AppointmentItem], *, patients: bool = True
 ) -> list[Appointment]:
     """A page of appointments with their names."""
-    if not appointments:
-        return []
     names = resolve(tenant, appointments, patients=patients)
     return [shown(appointment, names) for appointment in appointments]

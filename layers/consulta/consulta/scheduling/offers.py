@@ -15,7 +15,7 @@ from consulta.people.records import EXPERT, ExpertItem
 from consulta.scheduling import availability, slots
 from consulta.scheduling.busy import CALENDAR, Row, days, entries
 from consulta.scheduling.records import SERVICE, AvailabilityItem, ServiceItem
-from consulta.scheduling.schema import Slot, Slots
+from consulta.scheduling.schema.slots import Slot, Slots
 from consulta.scheduling.slots import Busy, Hours
 
 MAX_RANGE = timedelta(days=62)

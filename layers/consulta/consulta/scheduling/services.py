@@ -16,8 +16,8 @@ from consulta.core.time import now, to_text
 from consulta.people.records import EXPERT, ExpertItem
 from consulta.scheduling.busy import Row
 from consulta.scheduling.records import SERVICE, ServiceItem
-from consulta.scheduling.schema import (
-    Price,
+from consulta.scheduling.schema.fields import Price
+from consulta.scheduling.schema.services import (
     Service,
     ServiceKind,
     ServicePage,

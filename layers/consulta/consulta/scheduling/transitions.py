@@ -18,7 +18,7 @@ from consulta.scheduling import due
 from consulta.scheduling.busy import CALENDAR, HOLDS, Claim, renew, take_out
 from consulta.scheduling.lifecycle import Event, following
 from consulta.scheduling.records import AppointmentItem, Status
-from consulta.scheduling.schema import CancelRequest
+from consulta.scheduling.schema.appointments import CancelRequest
 
 Also = Mapping[str, Any] | None
 Party = Literal["patient", "practice", "system"]

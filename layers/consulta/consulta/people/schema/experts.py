@@ -1,0 +1,66 @@
+"""Experts' profiles and their set-up."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from consulta.core.fields import Name, Text, Zone
+from consulta.core.http import ApiModel, Id
+from consulta.people.schema.fields import Languages, Title, Version
+
+
+class ExpertIn(ApiModel):
+    """The profile that a member who sees patients starts with."""
+
+    title: Title = ""
+    bio: Text = ""
+    languages: Languages = Field(default_factory=list)
+    zone: Zone
+
+
+class ExpertPatch(ApiModel):
+    """What of a profile changes."""
+
+    name: Name | None = None
+    title: Title | None = None
+    bio: Text | None = None
+    languages: Languages | None = None
+    zone: Zone | None = None
+
+
+class ExpertOut(ApiModel):
+    """An expert's public profile."""
+
+    id: Id
+    name: str
+    title: str
+    bio: str
+    languages: list[str]
+    zone: str
+    published: bool
+    version: Version
+
+
+class ExpertPage(ApiModel):
+    """Experts in the order in which they came."""
+
+    items: list[ExpertOut]
+    next_cursor: str | None
+
+
+class SetupStepOut(ApiModel):
+    """One step of an expert's set-up, and where it is done."""
+
+    name: Literal["profile", "availability", "services", "identity", "payments", "calendar"]
+    done: bool
+    required: bool
+    href: str
+
+
+class SetupOut(ApiModel):
+    """How far an expert's set-up is."""
+
+    done: int
+    total: int
+    steps: list[SetupStepOut]
+    can_publish: bool

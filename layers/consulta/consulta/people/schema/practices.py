@@ -1,0 +1,80 @@
+"""Practices and their owners."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from consulta.core.fields import Currency, Name, Zone
+from consulta.core.http import ApiModel, Id
+from consulta.people.contact import Email, is_country
+from consulta.people.passwords import NewPassword
+from consulta.people.policy import PolicySettings
+from consulta.people.schema.experts import ExpertIn
+from consulta.people.schema.fields import Version
+
+
+def _country(value: str) -> str:
+    if not is_country(value):
+        raise ValueError("not an ISO 3166-1 alpha-2 country, like ES")
+    return value
+
+
+Country = Annotated[str, StringConstraints(max_length=2), AfterValidator(_country)]
+Percent = Annotated[Decimal, Field(ge=0, le=100, max_digits=5, decimal_places=2)]
+
+
+class OwnerIn(ApiModel):
+    """A new practice's owner. Without a temporary password they get one by mail."""
+
+    email: Email
+    name: Name
+    temporary_password: NewPassword | None = None
+    expert: ExpertIn | None = None
+
+
+class PracticeIn(ApiModel):
+    """A new practice. ``commission_percent`` is the platform's share, two decimals at most."""
+
+    name: Name
+    zone: Zone
+    currency: Currency
+    country: Country
+    commission_percent: Percent
+    owner: OwnerIn
+
+
+class PracticePatch(ApiModel):
+    """What of a practice changes. Its currency never does: money has been booked in it."""
+
+    name: Name | None = None
+    zone: Zone | None = None
+    policy: PolicySettings | None = None
+
+
+class PracticeOut(ApiModel):
+    """A practice. Patients are not shown ``commission_percent``."""
+
+    id: Id
+    name: str
+    zone: str
+    currency: str
+    country: str
+    commission_percent: str | None
+    policy: dict[str, Any]
+    created_at: datetime
+    version: Version
+
+
+class PracticeCreated(PracticeOut):
+    """A new practice and its owner's member id."""
+
+    owner_member_id: Id
+
+
+class PracticePage(ApiModel):
+    """Practices, the newest first."""
+
+    items: list[PracticeOut]
+    next_cursor: str | None
