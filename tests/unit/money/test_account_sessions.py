@@ -65,6 +65,7 @@ TABLE: dict[Role, dict[str, set[str]]] = {
     Role.VIEWER: {"not_submitted": set(), "restricted": set(), "enabled": {"payouts_list"}},
     Role.OPERATOR: {"not_submitted": set(), "restricted": set(), "enabled": set()},
     Role.PATIENT: {"not_submitted": set(), "restricted": set(), "enabled": set()},
+    Role.CUSTOM: {"not_submitted": set(), "restricted": set(), "enabled": set()},
 }
 CELLS = [(role, state) for role in Role for state in STATES]
 

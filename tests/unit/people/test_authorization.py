@@ -43,7 +43,7 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> Pool:
 
 def test_a_good_token_gives_ids_only(pool: Pool) -> None:
     context = authorization.context_of("Bearer person-1", Memory())
-    assert set(context) == {"person", "operator", "memberships"}
+    assert set(context) == {"person", "operator", "memberships", "session", "key"}
     assert json.loads(context["memberships"]) == [
         {"p": PRACTICE, "r": "owner", "m": MEMBER, "s": ""}
     ]

@@ -59,6 +59,12 @@ class Forbidden(Problem):
     status, type, title = 403, "forbidden", "This needs a permission that you do not have"
 
 
+class MfaRequired(Forbidden):
+    """The practice lets in only who signed in with a second factor."""
+
+    type, title = "mfa-required", "This practice asks for a second factor: sign in with one"
+
+
 class NotFound(Problem):
     """Not there, or another practice's: the two cannot be told apart from outside."""
 
@@ -87,6 +93,12 @@ class PreconditionFailed(Problem):
     """``If-Match`` names a version that is no longer current."""
 
     status, type, title = 412, "precondition-failed", "It was changed since you read it"
+
+
+class PayloadTooLarge(Problem):
+    """The body is larger than any that the API takes."""
+
+    status, type, title = 413, "payload-too-large", "The body is too large"
 
 
 class Invalid(Problem):

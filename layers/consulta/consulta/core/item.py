@@ -17,10 +17,14 @@ from consulta.core.time import from_text, now, to_text
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who changes something: a person's id, or ``webhook:stripe``, ``schedule``, ``sweep``."""
+    """Who changes something: a person's id, ``key:…``, ``webhook:stripe``, ``schedule``, ``sweep``.
+
+    ``origin`` is where a person or key called from, for the audit: address and user agent.
+    """
 
     id: str
     request_id: str
+    origin: str = ""
 
 
 class InstantAttribute(Attribute[datetime]):
@@ -48,6 +52,7 @@ class Item(Model):
     updated_at = InstantAttribute()
     updated_by = UnicodeAttribute()
     request_id = UnicodeAttribute()
+    origin = UnicodeAttribute(null=True)
 
     @property
     def key(self) -> Key:
@@ -76,6 +81,7 @@ class Item(Model):
             updated_at=instant,
             updated_by=by.id,
             request_id=by.request_id,
+            origin=by.origin or None,
             **attributes,
         )
 

@@ -139,6 +139,26 @@ def membership(person_id: str, practice: str) -> Key:
     return Key(person(person_id), f"MEMBER#{_part(practice)}")
 
 
+def session(person_id: str, session_id: str) -> Key:
+    """One session of a person: a refresh token and all that came of it by rotation."""
+    return Key(person(person_id), f"SESSION#{_part(session_id)}")
+
+
+def api_key(key_id: str) -> Key:
+    """An API key as the authorizer finds it, before the practice is known."""
+    return Key(f"API_KEY#{_part(key_id)}")
+
+
+def invitation(token_digest: str) -> Key:
+    """Which practice's invitation a mailed token belongs to."""
+    return Key(f"INVITATION#{_part(token_digest)}")
+
+
+def email_domain(domain: str) -> Key:
+    """Which practice's identity provider signs in an email domain."""
+    return Key(f"DOMAIN#{_digest(domain)}")
+
+
 def due(at: datetime, item_pk: str, what: str) -> Key:
     """The row that brings an item back at a time: one minute, one of eight shards."""
     return Key(due_partition(at, shard(item_pk, DUE_SHARDS)), f"{item_pk}#{what}")

@@ -8,7 +8,10 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """A member's role in a practice, a patient's, or the platform's own staff's."""
+    """A member's role in a practice, a patient's, or the platform's own staff's.
+
+    ``CUSTOM`` grants nothing by itself: its permissions are those of a role that the practice made.
+    """
 
     OWNER = "owner"
     ADMIN = "admin"
@@ -17,9 +20,14 @@ class Role(StrEnum):
     VIEWER = "viewer"
     PATIENT = "patient"
     OPERATOR = "operator"
+    CUSTOM = "custom"
 
 
-MEMBER_ROLES = frozenset({Role.OWNER, Role.ADMIN, Role.EXPERT, Role.BILLING, Role.VIEWER})
+MEMBER_ROLES = frozenset(
+    {Role.OWNER, Role.ADMIN, Role.EXPERT, Role.BILLING, Role.VIEWER, Role.CUSTOM}
+)
+# See everybody's, where without them a member sees only what is their own as an expert.
+ALL_APPOINTMENTS, ALL_PAYMENTS = "appointments:all", "payments:all"
 
 _READ = {
     "practice:read",
@@ -30,13 +38,22 @@ _READ = {
     "appointments:read",
     "dashboard:read",
 }
-_STAFF_READ = _READ | {"patients:read", "members:read", "payments:read", "reports:read"}
+_STAFF_READ = _READ | {
+    ALL_APPOINTMENTS,
+    ALL_PAYMENTS,
+    "patients:read",
+    "members:read",
+    "payments:read",
+    "reports:read",
+    "activity:read",
+}
 _STAFF_WRITE = {
     "appointments:write",
     "appointments:confirm",
     "patients:write",
     "payments:write",
     "payments:manual",
+    "api_keys:write",
 }
 _MANAGE = {
     "practice:write",
@@ -44,13 +61,20 @@ _MANAGE = {
     "services:write",
     "availability:write",
     "members:write",
+    "roles:write",
+    "sso:write",
+    "audit:read",
+    "usage:read",
+    "notes:read",
     "reports:write",
     "connect:read",
     "connect:write",
 }
 
 GRANTS: dict[Role, frozenset[str]] = {
-    Role.OWNER: frozenset(_STAFF_READ | _STAFF_WRITE | _MANAGE | {"account_sessions:write"}),
+    Role.OWNER: frozenset(
+        _STAFF_READ | _STAFF_WRITE | _MANAGE | {"account_sessions:write", "practice:own"}
+    ),
     Role.ADMIN: frozenset(_STAFF_READ | _STAFF_WRITE | _MANAGE | {"account_sessions:write"}),
     # An expert acts on own appointments, hours and profile: use cases narrow these to themselves.
     Role.EXPERT: frozenset(
@@ -58,22 +82,24 @@ GRANTS: dict[Role, frozenset[str]] = {
         | _STAFF_WRITE
         | {"patients:read", "payments:read", "availability:write", "experts:write"}
         | {"services:write", "account_sessions:write", "connect:read", "connect:write"}
+        | {"notes:read"}
     ),
     Role.BILLING: frozenset(
         (_STAFF_READ - {"patients:read"})
         | {"payments:manual", "reports:write", "account_sessions:write", "connect:read"}
+        | {"usage:read", "api_keys:write"}
     ),
     Role.VIEWER: frozenset(_STAFF_READ | {"account_sessions:write"}),
     Role.PATIENT: frozenset(
         _READ | {"appointments:write", "payments:read", "payments:write", "account_sessions:write"}
     ),
     Role.OPERATOR: frozenset({"practices:write", "practices:read", "account_sessions:write"}),
+    Role.CUSTOM: frozenset(),
 }
 
-
-def may(role: Role, permission: str) -> bool:
-    """Whether ``role`` has ``permission``."""
-    return permission in GRANTS[role]
+# What a practice may put into a role or a key of its own: all that its admins have, nothing that is
+# an owner's alone.
+ASSIGNABLE = GRANTS[Role.ADMIN]
 
 
 def all_permissions() -> frozenset[str]:

@@ -7,7 +7,7 @@ no table, no cache.
 from consulta.core.errors import Conflict, Forbidden, NotFound
 from consulta.core.identity import Principal
 from consulta.core.observe import logger
-from consulta.core.permissions import Role, may
+from consulta.core.permissions import Role
 from consulta.money import payees, stripe_accounts
 from consulta.money.account_components import Flags, components
 from consulta.money.connect import state_of
@@ -37,7 +37,7 @@ def create(by: Principal, body: SessionIn) -> SessionOut:
         state_of(payee),
         payee.controller or {},
         Flags(
-            manage_disputes=may(by.role, DISPUTES_PERMISSION),
+            manage_disputes=by.may(DISPUTES_PERMISSION),
             manage_refunds=payee.refund_management,
             on_behalf_of=payee.on_behalf_of,
         ),

@@ -29,11 +29,7 @@ _BY_STATE = {
 
 def visible(by: Principal, payment: PaymentItem) -> bool:
     """Whether the caller may see this payment of their practice: patients and experts their own."""
-    if by.role is Role.PATIENT:
-        return bool(by.patient) and payment.patient_id == by.patient
-    if by.role is Role.EXPERT:
-        return bool(by.expert) and payment.expert_id == by.expert
-    return True
+    return by.sees("payments", payment.patient_id, payment.expert_id)
 
 
 def load(by: Principal, payment_id: str) -> PaymentItem:

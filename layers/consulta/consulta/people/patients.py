@@ -9,7 +9,6 @@ from consulta.core.http import check_version
 from consulta.core.idempotency import LABEL, Idempotent
 from consulta.core.identity import Principal
 from consulta.core.keys import Tenant
-from consulta.core.permissions import may
 from consulta.core.time import local_day, now, to_text
 from consulta.people import practices, writes
 from consulta.people.contact import fold_name, to_e164
@@ -216,13 +215,13 @@ def _refusal(failed: table.ConditionFailed, if_match: str | None) -> Problem:
 
 
 def to_out(by: Principal, patient: PatientItem) -> PatientOut:
-    """A patient as the API shows one; notes only to who may write them."""
+    """A patient as the API shows one; notes only to who may read them."""
     return PatientOut(
         id=patient.item_id,
         name=patient.name,
         phone=patient.phone,
         email=patient.email,
-        notes=patient.notes if may(by.role, "patients:write") else None,
+        notes=patient.notes if by.may("notes:read") else None,
         trust=patient.trust,
         created_at=patient.created_at,
         version=int(patient.version),

@@ -10,7 +10,6 @@ from datetime import date
 from consulta.core import table
 from consulta.core.errors import NotFound
 from consulta.core.identity import Principal
-from consulta.core.permissions import Role
 from consulta.scheduling import transitions
 from consulta.scheduling.names import Names, resolve, shown
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem
@@ -28,11 +27,7 @@ def load(by: Principal, appointment_id: str) -> AppointmentItem:
 
 def visible(by: Principal, item: AppointmentItem) -> bool:
     """Whether the caller may see this appointment of their practice."""
-    if by.role is Role.PATIENT:
-        return bool(by.patient) and item.patient_id == by.patient
-    if by.role is Role.EXPERT:
-        return bool(by.expert) and item.expert_id == by.expert
-    return True
+    return by.sees("appointments", item.patient_id, item.expert_id)
 
 
 def sees_patients(by: Principal) -> bool:
