@@ -34,7 +34,15 @@ def test_every_function_has_its_log_group_and_alarms() -> None:
 
 
 def statements(function: dict[str, Any]) -> list[dict[str, Any]]:
-    return [s for p in function["Properties"].get("Policies", []) for s in p["Statement"]]
+    documents = [
+        policy if "Statement" in policy else managed(policy["Ref"])
+        for policy in function["Properties"].get("Policies", [])
+    ]
+    return [statement for document in documents for statement in document["Statement"]]
+
+
+def managed(name: str) -> dict[str, Any]:
+    return dict(resources("AWS::IAM::ManagedPolicy")[name]["Properties"]["PolicyDocument"])
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

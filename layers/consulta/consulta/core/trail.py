@@ -1,0 +1,54 @@
+"""What no item's change shows, for the audit: sign-ins, denials, exports, readings of notes.
+
+The message waits in the audit's queue until it has its row. Ids only: never what people are called.
+"""
+
+import json
+from collections.abc import Mapping
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from consulta.core import aws, ids, settings
+from consulta.core.observe import failure
+from consulta.core.time import now, to_text
+
+
+class TrailSettings(settings.Settings):
+    """Where the audit's messages go; empty where there is no audit."""
+
+    audit_queue_url: str = ""
+
+
+def record(
+    kind: str,
+    practice: str,
+    *,
+    by: str,
+    request_id: str,
+    origin: str = "",
+    facts: Mapping[str, str] | None = None,
+) -> bool:
+    """Tell the audit of ``practice`` that ``by`` did something (``sign_in``, ``denied`` …).
+
+    False where the queue did not take it: most callers go on, since a sign-in must not fail for it;
+    who reveals something (notes, exports) must not reveal it then.
+    """
+    queue = settings.load(TrailSettings).audit_queue_url
+    if not queue:
+        return True
+    message = {
+        "event": kind,
+        "id": ids.new_id("evt"),
+        "at": to_text(now()),
+        "practice": practice,
+        "by": by,
+        "origin": origin,
+        "request_id": request_id,
+        "facts": dict(facts or {}),
+    }
+    try:
+        aws.client("sqs").send_message(QueueUrl=queue, MessageBody=json.dumps(message))
+    except (BotoCoreError, ClientError) as error:
+        failure("the audit was not told", error, kind=kind)
+        return False
+    return True
