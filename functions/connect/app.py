@@ -1,13 +1,11 @@
-"""/v1/connect/accounts and /v1/mercadopago/connections: who is paid, and through which account."""
+"""Payees' accounts with Stripe: /v1/connect/accounts."""
 
 from consulta.core.http import Api, IfMatch, needs
-from consulta.money import connect, mercadopago_connections
+from consulta.money import connect
 from consulta.money.schema_connect import (
     AccountIn,
     AccountOut,
     AccountPatch,
-    ConnectionIn,
-    ConnectionOut,
     LinkIn,
     LinkOut,
     PayeePath,
@@ -46,29 +44,6 @@ def change(payee: PayeePath, body: AccountPatch, if_match: IfMatch = None) -> Ac
 def link(payee: PayeePath, body: LinkIn) -> LinkOut:
     """Where the account's owner goes on with the set-up."""
     return api.ok(connect.onboarding_link(api.caller, payee, body))
-
-
-@api.post("/v1/mercadopago/connections")
-@needs("connect:write")
-def connect_seller(body: ConnectionIn) -> ConnectionOut:
-    """Connect a seller by the code of their consent."""
-    made = mercadopago_connections.connect(api.caller, body)
-    return api.created(made, f"/v1/mercadopago/connections/{made.payee}")
-
-
-@api.get("/v1/mercadopago/connections/<payee>")
-@needs("connect:read")
-def get_connection(payee: PayeePath) -> ConnectionOut:
-    """Whose connection it is, and until when."""
-    return api.ok(mercadopago_connections.get(api.caller, payee))
-
-
-@api.delete("/v1/mercadopago/connections/<payee>")
-@needs("connect:write")
-def disconnect(payee: PayeePath) -> None:
-    """Forget the seller."""
-    mercadopago_connections.disconnect(api.caller, payee)
-    return api.no_content()
 
 
 lambda_handler = api.handler

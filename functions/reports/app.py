@@ -1,4 +1,4 @@
-"""/v1/reports and /v1/report-schedules."""
+"""Reports on demand, and their files: /v1/reports."""
 
 from typing import Annotated
 
@@ -6,15 +6,8 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Path
 
 from consulta.core.http import PUBLIC, Api, Cursor, IdempotencyKey, Limit, needs
-from consulta.reports import files, requests, schedules
-from consulta.reports.schema import (
-    Report,
-    ReportPage,
-    ReportRequest,
-    ReportSchedule,
-    ReportSchedulePage,
-    ReportScheduleRequest,
-)
+from consulta.reports import files, requests
+from consulta.reports.schema import Report, ReportPage, ReportRequest
 
 api = Api("reports")
 
@@ -42,33 +35,6 @@ def download(token: Annotated[str, Path(max_length=64)]) -> Response[None]:
 @needs("reports:read")
 def get_report(report_id: str) -> Report:
     return api.ok(requests.get(api.caller, report_id))
-
-
-@api.post("/v1/report-schedules", summary="Report at a time, again and again")
-@needs("reports:write")
-def create_schedule(body: ReportScheduleRequest) -> ReportSchedule:
-    schedule = schedules.create(api.caller, body)
-    return api.created(schedule, f"/v1/report-schedules/{schedule.id}")
-
-
-@api.get("/v1/report-schedules", summary="The practice's schedules")
-@needs("reports:read")
-def list_schedules(limit: Limit = 20, cursor: Cursor = None) -> ReportSchedulePage:
-    return api.ok(schedules.page(api.caller, limit, cursor))
-
-
-@api.post("/v1/report-schedules/<schedule_id>/run", summary="Do now what the schedule does")
-@needs("reports:write")
-def run_schedule(schedule_id: str) -> Report:
-    report = schedules.run(api.caller, schedule_id)
-    return api.accepted(report, f"/v1/reports/{report.id}")
-
-
-@api.delete("/v1/report-schedules/<schedule_id>", summary="Stop a schedule")
-@needs("reports:write")
-def delete_schedule(schedule_id: str) -> Response[None]:
-    schedules.delete(api.caller, schedule_id)
-    return api.no_content()
 
 
 lambda_handler = api.handler

@@ -41,7 +41,6 @@ EXPECTED = {
     # Nothing listens where the provider should be.
     "connect/create_account": 502,
     "connect/create_account_without_country": 422,
-    "connect/get_mercadopago_connection": 404,
     "dashboard/practice": 200,
     "dashboard/unknown_section": 422,
     "docs/document": 200,
@@ -50,6 +49,7 @@ EXPECTED = {
     "experts/list": 200,
     "members/create_with_unknown_role": 422,
     "members/list": 200,
+    "mercadopago/get_connection": 404,
     "mercadopago_webhook/about_another_payment": 400,
     "mercadopago_webhook/payment_updated": 200,
     "patients/create_without_phone": 422,
@@ -66,6 +66,7 @@ EXPECTED = {
     "repair/parked_item": 0,
     "report_worker/report": 0,
     "report_worker/without_practice": 1,
+    "report_schedules/create_at_no_time": 422,
     "reports/request": 202,
     "reports/request_backwards": 422,
     "services/create_package": 422,

@@ -196,7 +196,7 @@ def open_account(
 def connect_seller(simulator: Simulator, payee: str = "practice", seller: str = "clinic") -> Answer:
     code = simulator.control("authorize", {"seller": seller})["code"]
     body = {"payee": payee, "code": code, "redirect_uri": "https://example.com/back"}
-    return ask("connect", "POST", "/v1/mercadopago/connections", body)
+    return ask("mercadopago", "POST", "/v1/mercadopago/connections", body)
 
 
 # ---------------------------------------------------------------- payments through Stripe
@@ -696,10 +696,10 @@ def test_a_connection_shows_no_token_and_keeps_none_in_the_clear(mercadopago: Si
 def test_disconnecting_forgets_the_tokens(mercadopago: Simulator) -> None:
     add_expert()
     payee, path = seller(mercadopago), "/v1/mercadopago/connections/practice"
-    assert ask("connect", "GET", path).status == 200
-    assert ask("connect", "DELETE", path).status == 204
-    assert ask("connect", "GET", path).status == 404
-    assert ask("connect", "DELETE", path).status == 404
+    assert ask("mercadopago", "GET", path).status == 200
+    assert ask("mercadopago", "DELETE", path).status == 204
+    assert ask("mercadopago", "GET", path).status == 404
+    assert ask("mercadopago", "DELETE", path).status == 404
     assert not is_ready()
     assert payees.owner_of("mercadopago", str(payee.mercadopago_user)) is None
     with pytest.raises(Conflict):
@@ -710,7 +710,7 @@ def test_disconnecting_forgets_the_tokens(mercadopago: Simulator) -> None:
 
 def test_a_code_that_was_used_is_refused(mercadopago: Simulator) -> None:
     body = {"code": "TG-used", "redirect_uri": "https://example.com/back"}
-    assert ask("connect", "POST", "/v1/mercadopago/connections", body).status == 502
+    assert ask("mercadopago", "POST", "/v1/mercadopago/connections", body).status == 502
     assert mercadopago_tokens.find(TENANT, PRACTICE) is None
 
 
