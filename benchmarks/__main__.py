@@ -9,17 +9,22 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import dashboards, imports
+from benchmarks import dashboards, identity, imports, limits
 from benchmarks.entry import Entry
 
-GROUPS = {"imports": imports.run, "dashboard": dashboards.run}
+GROUPS = {
+    "imports": imports.run,
+    "dashboard": dashboards.run,
+    "identity": identity.run,
+    "identity_limiter": limits.run,
+}
 LATEST = Path(__file__).parent / "latest.json"
 
 
 def _print(entry: Entry) -> None:
     bar = f"≤ {entry.bar:g}" if entry.bar is not None else "-"
     mark = "ok" if entry.ok else "NOT OK"
-    print(f"{entry.name:<28}  {entry.value:>9.3f}  {bar:>8}  {mark:<6}  {entry.unit}", flush=True)
+    print(f"{entry.name:<36}  {entry.value:>9.3f}  {bar:>8}  {mark:<6}  {entry.unit}", flush=True)
 
 
 def main(only: str) -> int:

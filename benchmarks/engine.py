@@ -51,7 +51,7 @@ def _free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-TABLES = {"core": "CoreTable", "aggregates": "AggregatesTable"}
+TABLES = {"core": "CoreTable", "aggregates": "AggregatesTable", "counters": "CountersTable"}
 
 
 class Export:

@@ -133,14 +133,14 @@ def stop(folder: Path) -> list[str]:
 
 
 @contextmanager
-def running_stack(folder: Path, port: int) -> Iterator[dict[str, Any]]:
+def running_stack(folder: Path, port: int, *, auth: bool = False) -> Iterator[dict[str, Any]]:
     """A stack that lives as long as the ``with`` block; yields what stack.json holds.
 
     Within the block the process's own AWS calls go to that stack. Raises one of FAILURES.
     """
     environment = dict(os.environ)
     try:
-        yield start(Stack(folder.resolve(), port))
+        yield start(Stack(folder.resolve(), port, auth))
     finally:
         stop(folder.resolve())
         os.environ.clear()
@@ -231,10 +231,17 @@ def _forget_last_start(folder: Path) -> None:
     (folder / "tmp").mkdir()
 
 
+def decisions(folder: Path) -> Path:
+    """Where a stack that enforces IAM writes its decisions (local/aws/permissions.py)."""
+    return folder / "logs" / "iam.jsonl"
+
+
 def _local_aws(stack: Stack) -> Service:
     layers = DEFAULT_FOLDER / "layers"
     layers.mkdir(parents=True, exist_ok=True)
     environment = ministack_environment(stack.port, stack.folder / "tmp", layers, auth=stack.auth)
+    if stack.auth:
+        environment["IAM_DECISIONS"] = str(decisions(stack.folder))
     return Service("aws", ("local.aws",), environment, f"{stack.api_url}/_ministack/health")
 
 

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
-from consulta.core import aws, settings
+from consulta.core import aws, limits, settings
 from tests.template import create_table
 
-CORE, AGGREGATES = "core", "aggregates"
+CORE, AGGREGATES, COUNTERS = "core", "aggregates", "counters"
+AUDIT = "audit"
 
 
 @pytest.fixture(autouse=True)
@@ -22,6 +23,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]
         "AWS_REGION": "us-east-1",
         "CORE_TABLE": CORE,
         "AGGREGATES_TABLE": AGGREGATES,
+        "AUDIT_TABLE": AUDIT,
         "STAGE": "test",
         "POWERTOOLS_SERVICE_NAME": "consulta",
         "POWERTOOLS_METRICS_NAMESPACE": "Consulta",
@@ -39,15 +41,30 @@ def forget() -> None:
     """Clients and settings of the test before must not reach the next."""
     aws.reset()
     settings.reset()
+    limits.reset()
 
 
 @pytest.fixture
 def tables(environment: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Both tables on moto, as template.yaml describes them; gives the DynamoDB client."""
+    """The tables on moto, as template.yaml describes them; gives the DynamoDB client.
+
+    Requests are counted only where a test asks for it (``counting``): most make more of them in a
+    minute than a caller may.
+    """
     with mock_aws():
         forget()
         client = aws.client("dynamodb")
         create_table(client, "CoreTable", CORE)
         create_table(client, "AggregatesTable", AGGREGATES)
+        create_table(client, "CountersTable", COUNTERS)
+        create_table(client, "AuditTable", AUDIT)
         yield client
         forget()
+
+
+@pytest.fixture
+def counting(tables: Any, environment: pytest.MonkeyPatch) -> Any:
+    """The tables, with the limiter on; gives the DynamoDB client."""
+    environment.setenv("COUNTERS_TABLE", COUNTERS)
+    settings.reset()
+    return tables

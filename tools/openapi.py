@@ -1,7 +1,10 @@
-"""One OpenAPI 3.1 document from the routes of every API function.
+"""One OpenAPI 3.1 document from the routes of every API function, and who may call which.
 
 ``python tools/openapi.py`` writes functions/docs/openapi.json, which the docs function serves. It
 is made at every build and never committed, so it cannot be behind the code.
+
+``python tools/openapi.py permissions`` writes docs/permissions.md, which is committed, so that a
+change of who may do what is seen in review; a test says when it is behind the code.
 """
 
 import importlib.util
@@ -13,22 +16,36 @@ from typing import Any
 from aws_lambda_powertools.event_handler.openapi.models import HTTPBearer
 
 from consulta.core.errors import catalogue
-from consulta.core.http import PUBLIC, Api
-from consulta.core.permissions import GRANTS
+from consulta.core.http import PUBLIC, SIGNED_IN, Api
+from consulta.core.limits import ANONYMOUS, API_KEY, LIMITS
+from consulta.core.permissions import GRANTS, Role, all_permissions
+from consulta.core.strict import MAX_BODY, MAX_DEPTH
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "functions" / "docs" / "openapi.json"
+MATRIX = ROOT / "docs" / "permissions.md"
+# Most powerful first; what a custom role may do is the practice's own choice.
+ROLES = ("owner", "admin", "expert", "billing", "viewer", "patient", "operator")
 METHODS = ("get", "post", "put", "patch", "delete")
 SECURITY: list[dict[str, list[str]]] = [{"token": []}]
-DESCRIPTION = """\
+DESCRIPTION = f"""\
 The serverless back office of practices and expert marketplaces.
 
 Sign in at `/v1/auth/login` and send the access token as `Authorization: Bearer …`. A caller in
 several practices names one in the `Consulta-Practice` header. Money is integer minor units with an
 ISO 4217 currency; times are RFC 3339 with an offset. Every error of ours is
-`application/problem+json`. The gateway itself answers `{"message": …}` for a path that no function
-serves (404), above its throttle (429), for a body above 10 MB (413) and where a function timed out
-(503).
+`application/problem+json`. The gateway itself answers `{{"message": …}}` for a path that no
+function serves (404), above its throttle (429), for a body above 10 MB (413) and where a function
+timed out (503).
+
+Requests a minute: {ANONYMOUS} per address where nobody is signed in; signed in, per practice,
+{", ".join(f"{LIMITS[Role(role)]} for {role}" for role in (*ROLES, "custom"))}; {API_KEY} per API
+key. Every answer has `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` (seconds to the
+next minute), as long as requests are counted; above the limit it is 429 with `Retry-After`. Every
+answer has `Consulta-Request-Id`.
+
+A body is a JSON object in UTF-8 of at most {MAX_BODY // 1024} KB, nested at most {MAX_DEPTH} deep,
+with no key twice.
 """
 PROBLEM = {
     "type": "object",
@@ -105,15 +122,16 @@ def permissions(api: Api) -> dict[tuple[str, str], str]:
 def _operation(operation: dict[str, Any], name: str, permission: str) -> dict[str, Any]:
     operation.pop("servers", None)
     operation["tags"] = [name.replace("_", "-")]
-    operation["responses"].pop("422", None)
+    for named in ("422", "500"):
+        operation["responses"].pop(named, None)
     operation["responses"]["default"] = ERROR
+    operation["x-permission"] = permission
     if permission == PUBLIC:
         operation["security"] = []
     else:
         roles = ", ".join(sorted(role for role, granted in GRANTS.items() if permission in granted))
         note = f"Permission `{permission}` ({roles})."
         operation["description"] = f"{operation.get('description', '')}\n\n{note}".strip()
-        operation["x-permission"] = permission
         operation["security"] = SECURITY
     return operation
 
@@ -148,13 +166,55 @@ def document() -> dict[str, Any]:
         }
     for provider in ("stripe", "mercadopago"):
         paths[f"/webhooks/{provider}"] = {"post": {**WEBHOOK, "summary": f"Events of {provider}"}}
-    for unused in ("HTTPValidationError", "ValidationError"):
+    for unused in ("HTTPValidationError", "ResponseValidationError", "ValidationError"):
         schemas.pop(unused, None)
     merged["paths"] = dict(sorted(paths.items()))
     merged["components"]["schemas"] = dict(sorted(schemas.items()))
     return merged
 
 
+def _route_list() -> dict[str, list[str]]:
+    """Permission → the routes that need it."""
+    found: dict[str, list[str]] = {}
+    for api in apis():
+        for (method, path), permission in permissions(api).items():
+            found.setdefault(permission, []).append(f"`{method.upper()} {path}`")
+    return {
+        name: sorted(routes, key=lambda r: r.strip("`").split()[::-1])
+        for name, routes in found.items()
+    }
+
+
+def matrix() -> str:
+    """docs/permissions.md: the permissions of each role, and the routes of each permission."""
+    routes = _route_list()
+    lines = [
+        "# Who may do what",
+        "",
+        "Made by `python tools/openapi.py permissions` from `core/permissions.py` and the routes;",
+        "do not edit. A custom role has what its practice gave it, out of what admins have. An API",
+        "key has what it was given, and never more than its member. Patients and experts see and",
+        "change their own where a practice has not opened more: `appointments:all` and",
+        "`payments:all` say whose are seen.",
+        "",
+        "| permission | " + " | ".join(ROLES) + " |",
+        "| --- |" + " :-: |" * len(ROLES),
+    ]
+    for permission in sorted(all_permissions()):
+        marks = ["✓" if permission in GRANTS[Role(role)] else "" for role in ROLES]
+        lines.append(f"| `{permission}` | " + " | ".join(marks) + " |")
+    lines += ["", "## Routes", "", "| needs | routes |", "| --- | --- |"]
+    said = {PUBLIC: "nothing", SIGNED_IN: "to be signed in"}
+    for permission in [PUBLIC, SIGNED_IN, *sorted(routes.keys() - {PUBLIC, SIGNED_IN})]:
+        name = said.get(permission, f"`{permission}`")
+        lines.append(f"| {name} | {', '.join(routes.get(permission, ['–']))} |")
+    return "\n".join(lines) + "\n"
+
+
 if __name__ == "__main__":
-    TARGET.write_text(json.dumps(document(), indent=1, sort_keys=False) + "\n")
-    sys.stdout.write(f"{TARGET.relative_to(ROOT)}\n")
+    if sys.argv[1:] == ["permissions"]:
+        MATRIX.write_text(matrix())
+        sys.stdout.write(f"{MATRIX.relative_to(ROOT)}\n")
+    else:
+        TARGET.write_text(json.dumps(document(), indent=1, sort_keys=False) + "\n")
+        sys.stdout.write(f"{TARGET.relative_to(ROOT)}\n")

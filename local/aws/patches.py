@@ -4,9 +4,21 @@ Each patch is one function whose docstring says the gap. tests/integration/test_
 shows for each that plain MiniStack still has the gap and that the patched one does not.
 """
 
+from local.aws.cognito import (
+    answer_only_what_was_asked,
+    make_and_check_codes,
+    rotate_refresh_tokens,
+)
 from local.aws.front_door import serve_http_api_at_the_root
 from local.aws.http_api import import_openapi_bodies, move_cookies_out_of_headers
+from local.aws.permissions import (
+    check_batches_as_what_they_hold,
+    check_schedules_in_their_group,
+    check_whom_a_mail_is_from,
+    write_down_what_iam_decides,
+)
 from local.aws.schedules import fire_schedules_in_their_time_zone
+from local.aws.secrets import refer_to_secrets_by_arn
 from local.aws.streams import honour_stream_failure_settings
 from local.aws.workers import (
     do_not_wait_for_silent_functions,
@@ -18,11 +30,19 @@ PATCHES = (
     import_openapi_bodies,
     move_cookies_out_of_headers,
     serve_http_api_at_the_root,
+    refer_to_secrets_by_arn,
     honour_stream_failure_settings,
     fire_schedules_in_their_time_zone,
+    rotate_refresh_tokens,
+    make_and_check_codes,
+    answer_only_what_was_asked,
     do_not_wait_for_silent_functions,
     extract_each_layer_once,
     hide_the_virtual_environment,
+    check_batches_as_what_they_hold,
+    check_schedules_in_their_group,
+    check_whom_a_mail_is_from,
+    write_down_what_iam_decides,
 )
 
 

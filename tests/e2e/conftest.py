@@ -1,24 +1,27 @@
-"""The whole system, deployed once for all end-to-end tests, on ports of its own."""
+"""The whole system, deployed once for all end-to-end tests with IAM enforced, on its own ports."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from local.seed import Caller, sign_in
 from local.stack import running_stack
+from tests.e2e.refusals import FOLDER, unexpected
 
-ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / ".local" / "e2e"
 PORT = 4801
 
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[dict[str, Any]]:
-    """What stack.json holds."""
-    with running_stack(FOLDER, PORT) as description:
+    """What stack.json holds; at the end, no call of any function may have been refused.
+
+    A refused call need not fail a test: the code may go on without its answer.
+    """
+    with running_stack(FOLDER, PORT, auth=True) as description:
         yield description
+        refused = unexpected()
+    assert not refused, "template.yaml does not allow what a function does"
 
 
 @pytest.fixture(autouse=True)

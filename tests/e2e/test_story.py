@@ -239,7 +239,7 @@ def test_a_schedule_mails_its_report(stack: Stack, people: People) -> None:
     [
         ("/v1/services", '{"name": '),
         ("/v1/services", '{"name": "x", "duration_minutes": "long"}'),
-        ("/v1/members", '{"email": "x@example.com", "name": "X", "role": "king"}'),
+        ("/v1/invitations", '{"email": "x@example.com", "name": "X", "role": "king"}'),
     ],
 )
 def test_bad_input_names_its_field(stack: Stack, people: People, path: str, body: str) -> None:

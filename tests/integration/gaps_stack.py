@@ -222,6 +222,25 @@ def template() -> dict[str, Any]:
                 "BisectedTable", MaximumRetryAttempts=0, BisectBatchOnFunctionError=True
             ),
         ),
+        "People": {
+            "Type": "AWS::Cognito::UserPool",
+            "Properties": {
+                "UsernameAttributes": ["email"],
+                "AutoVerifiedAttributes": ["email"],
+                "MfaConfiguration": "OPTIONAL",
+                "EnabledMfas": ["SOFTWARE_TOKEN_MFA"],
+            },
+        },
+        "App": {
+            "Type": "AWS::Cognito::UserPoolClient",
+            "Properties": {
+                "UserPoolId": {"Ref": "People"},
+                "ExplicitAuthFlows": ["ALLOW_USER_PASSWORD_AUTH"],
+                "PreventUserExistenceErrors": "ENABLED",
+                "RefreshTokenRotation": {"Feature": "ENABLED", "RetryGracePeriodSeconds": 1},
+            },
+        },
+        "Secret": {"Type": "AWS::SecretsManager::Secret", "Properties": {"SecretString": "{}"}},
         "Failures": {"Type": "AWS::SQS::Queue"},
         "DeadLetters": {"Type": "AWS::SQS::Queue"},
         "Work": {

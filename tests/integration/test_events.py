@@ -17,6 +17,7 @@ from consulta.core.keys import Tenant, all_practices
 from consulta.people.policy import default_policy
 from consulta.people.records import PRACTICE, PracticeItem
 from openapi import load, names
+from tests.permissions import under_policy
 from tests.template import resources
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,11 +30,21 @@ EXPECTED = {
     "account_sessions/create_as_patient": 403,
     "aggregate/appointment_paid_and_confirmed": 0,
     "aggregate/malformed_item_is_parked": 0,
+    "api_keys/create_with_a_permission_of_no_key": 422,
+    "api_keys/list": 200,
     "appointments/book_at_a_time_that_clocks_skip": 422,
     "appointments/cancel_without_reason": 422,
     "appointments/list": 200,
+    "audit/happening": 0,
+    "audit/unreadable_comes_again": 1,
+    "audit_log/activity": 200,
+    "audit_log/audit_beyond_a_year": 422,
+    "audit_log/audit_of_a_patient": 200,
+    "audit_seal/every_hour": 0,
     "auth/login_without_password": 422,
     "auth/logout_without_session": 204,
+    "auth/refresh_without_session": 401,
+    "authorizer/api_key_with_a_wrong_checksum": 0,
     "authorizer/garbage_token": 0,
     "authorizer/no_token": 0,
     "availability/get_unknown_expert": 404,
@@ -47,7 +58,13 @@ EXPECTED = {
     "docs/page": 200,
     "experts/get_unknown": 404,
     "experts/list": 200,
-    "members/create_with_unknown_role": 422,
+    "me/confirm_mfa_without_code": 422,
+    "me/list_sessions": 200,
+    "invitations/accept_with_unknown_token": 404,
+    "invitations/create_with_unknown_role": 422,
+    "invitations/list": 200,
+    "members/change_to_unknown_role": 422,
+    "members/deactivate_unknown": 404,
     "members/list": 200,
     "mercadopago/get_connection": 404,
     "mercadopago_webhook/about_another_payment": 400,
@@ -62,6 +79,7 @@ EXPECTED = {
     "payments/refund_unknown": 404,
     "practices/create_with_unknown_zone": 422,
     "practices/list": 200,
+    "publish/appointment_confirmed": 0,
     "repair/not_a_key_comes_again": 1,
     "repair/parked_item": 0,
     "report_worker/report": 0,
@@ -69,15 +87,26 @@ EXPECTED = {
     "report_schedules/create_at_no_time": 422,
     "reports/request": 202,
     "reports/request_backwards": 422,
+    "roles/create": 201,
+    "roles/create_with_unknown_permission": 422,
+    "roles/list": 200,
     "services/create_package": 422,
     "services/list": 200,
+    "sign_up/confirm_with_code_that_is_none": 422,
+    "sign_up/sign_up_with_weak_password": 422,
     "slots/range_without_offset": 422,
     "slots/unknown_service": 404,
+    "sso/callback_of_an_unknown_state": 303,
+    "sso/create_for_a_public_domain": 422,
+    "sso/list": 200,
+    "sso/start_for_an_unknown_domain": 200,
     # Signed long ago: a stale signature is refused.
     "stripe_webhook/payment_intent_succeeded": 400,
     "stripe_webhook/without_signature": 400,
     "sweep/every_minute": 0,
     "sweep/nothing_in_it": 0,
+    "usage/beyond_93_days": 422,
+    "usage/by_day": 200,
 }
 
 
@@ -123,6 +152,10 @@ def deployed(tables: Any, environment: pytest.MonkeyPatch) -> pytest.MonkeyPatch
         "MERCADOPAGO_SECRET_ARN": secrets.create_secret(
             Name="mercadopago", SecretString=json.dumps(mercadopago)
         )["ARN"],
+        "AUDIT_SECRET_ARN": secrets.create_secret(
+            Name="audit", SecretString=json.dumps({"id": "1", "key": "k" * 64})
+        )["ARN"],
+        "AUDIT_KEY_ID": aws.client("kms").create_key()["KeyMetadata"]["Arn"],
         "TOKENS_KEY_ID": aws.client("kms").create_key()["KeyMetadata"]["Arn"],
         "STRIPE_API_BASE": "http://127.0.0.1:9",
         "MERCADOPAGO_API_BASE": "http://127.0.0.1:9",
@@ -134,8 +167,9 @@ def deployed(tables: Any, environment: pytest.MonkeyPatch) -> pytest.MonkeyPatch
     for resource in FUNCTIONS.values():
         for name in resource["Properties"].get("Environment", {}).get("Variables", {}):
             value = values.get(name, queue if name.endswith("QUEUE_URL") else "sample")
-            if name not in {"CORE_TABLE", "AGGREGATES_TABLE"}:
+            if name not in {"CORE_TABLE", "AUDIT_TABLE", "AGGREGATES_TABLE"}:
                 environment.setenv(name, value)
+    environment.setenv("AUDIT_QUEUE_URL", queue)
     return environment
 
 
@@ -167,8 +201,9 @@ def test_the_function_answers_its_sample_event(deployed: pytest.MonkeyPatch, nam
     text = EVENTS[name].read_text()
     for practice_id in sorted(set(re.findall(r"prac_[0-9A-Z]{26}", text))):
         make_practice(practice_id)
-    module = load(name.partition("/")[0])
-    answer = module.lambda_handler(json.loads(text), Context())
+    function = name.partition("/")[0]
+    handler = under_policy(function, load(function).lambda_handler)
+    answer = handler(json.loads(text), Context())
     if isinstance(answer, dict) and "statusCode" in answer:
         assert answer["statusCode"] == EXPECTED[name], answer["body"]
         if answer["statusCode"] >= 400:

@@ -6,20 +6,26 @@ holds what the project relies on without a patch.
 
 import json
 import os
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
+import boto3
 import httpx
+import jwt
 import pytest
+from botocore.exceptions import ClientError
 
 from local import processes
 from local.aws import MINISTACK_VERSION
-from local.environment import ministack_environment
-from tests.integration.gaps_stack import ORIGIN, Aws, start, until
+from local.environment import endpoint, ministack_environment
+from local.processes import Service
+from tests.integration.gaps_stack import ORIGIN, ROOT, Aws, free_port, start, until
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -162,6 +168,230 @@ def test_functions_share_an_unpacked_layer(patched: Aws, plain: Aws) -> None:
 def test_functions_do_not_see_the_developers_packages(patched: Aws, plain: Aws) -> None:
     assert plain.invoke("Other")["sees_pytest"]
     assert not patched.invoke("Other")["sees_pytest"]
+
+
+def signed_up(aws: Aws, email: str) -> Any:
+    """A confirmed account, by the code that was mailed; gives the client."""
+    people = aws.client("cognito-idp")
+    account = {"ClientId": aws.outputs["App"], "Username": email}
+    people.sign_up(
+        **account, Password="Password-123", UserAttributes=[{"Name": "email", "Value": email}]
+    )
+    people.confirm_sign_up(**account, ConfirmationCode=mailed_codes(aws, email)[-1])
+    return people
+
+
+def mailed_codes(aws: Aws, email: str) -> list[str]:
+    mailbox = httpx.get(f"{aws.url}/_ministack/ses/messages").json()["messages"]
+    messages = [m for messages in mailbox.values() for m in messages if email in m["To"]]
+    return [re.findall(r"[0-9]{6}", m["BodyText"])[0] for m in messages]
+
+
+def sign_in(aws: Aws, email: str) -> dict[str, Any]:
+    answer: dict[str, Any] = aws.client("cognito-idp").initiate_auth(
+        ClientId=aws.outputs["App"],
+        AuthFlow="USER_PASSWORD_AUTH",
+        AuthParameters={"USERNAME": email, "PASSWORD": "Password-123"},
+    )
+    return answer
+
+
+def test_refresh_tokens_are_rotated_and_good_once(patched: Aws, plain: Aws) -> None:
+    def refresh(aws: Aws, token: str) -> dict[str, Any]:
+        people = aws.client("cognito-idp")
+        answer = people.get_tokens_from_refresh_token(
+            ClientId=aws.outputs["App"], RefreshToken=token
+        )
+        return dict(answer["AuthenticationResult"])
+
+    def session(access_token: str) -> str:
+        claims = jwt.decode(access_token, options={"verify_signature": False})
+        return str(claims["origin_jti"])
+
+    for aws in (patched, plain):
+        signed_up(aws, "rotated@example.com")
+    first = sign_in(plain, "rotated@example.com")["AuthenticationResult"]
+    assert "RefreshToken" not in refresh(plain, first["RefreshToken"])
+
+    people = patched.client("cognito-idp")
+    first = sign_in(patched, "rotated@example.com")["AuthenticationResult"]
+    second = refresh(patched, first["RefreshToken"])
+    again = refresh(patched, first["RefreshToken"])
+    given = {r["RefreshToken"] for r in (first, second, again)}
+    assert len(given) == 3
+    assert {session(r["AccessToken"]) for r in (first, second, again)} == {
+        session(first["AccessToken"])
+    }
+    time.sleep(1.1)
+    with pytest.raises(people.exceptions.RefreshTokenReuseException):
+        refresh(patched, first["RefreshToken"])
+    assert refresh(patched, second["RefreshToken"])["RefreshToken"] not in given
+
+
+def test_mailed_codes_are_random_and_checked(patched: Aws, plain: Aws) -> None:
+    email = "mailed@example.com"
+    for aws in (patched, plain):
+        people, account = aws.client("cognito-idp"), {"ClientId": aws.outputs["App"]}
+        account["Username"] = email
+        people.sign_up(**account, Password="Password-123")
+        people.resend_confirmation_code(**account)
+        people.forgot_password(**account)
+    assert mailed_codes(plain, email) == ["123456", "123456", "654321"]
+    plain.client("cognito-idp").confirm_sign_up(
+        ClientId=plain.outputs["App"], Username=email, ConfirmationCode="000000"
+    )
+
+    people, account = patched.client("cognito-idp"), {"ClientId": patched.outputs["App"]}
+    account["Username"] = email
+    _, second, reset = mailed_codes(patched, email)
+    wrong = next(code for code in ("000000", "000001", "000002") if code not in (second, reset))
+    with pytest.raises(people.exceptions.CodeMismatchException):
+        people.confirm_sign_up(**account, ConfirmationCode=wrong)
+    with pytest.raises(people.exceptions.CodeMismatchException):
+        people.confirm_forgot_password(**account, ConfirmationCode=wrong, Password="Password-456")
+    people.confirm_sign_up(**account, ConfirmationCode=second)
+    people.confirm_forgot_password(**account, ConfirmationCode=reset, Password="Password-456")
+    with pytest.raises(people.exceptions.ExpiredCodeException):
+        people.confirm_forgot_password(**account, ConfirmationCode=reset, Password="Password-789")
+    user = people.admin_get_user(UserPoolId=patched.outputs["People"], Username=email)
+    assert {"Name": "email_verified", "Value": "true"} in user["UserAttributes"]
+
+
+def test_a_step_of_signing_in_needs_the_steps_before_it(patched: Aws, plain: Aws) -> None:
+    def answer(aws: Aws, session: str, password: str = "Password-456") -> dict[str, Any]:
+        result: dict[str, Any] = aws.client("cognito-idp").respond_to_auth_challenge(
+            ClientId=aws.outputs["App"],
+            ChallengeName="NEW_PASSWORD_REQUIRED",
+            Session=session,
+            ChallengeResponses={"USERNAME": "steps@example.com", "NEW_PASSWORD": password},
+        )
+        return result
+
+    for aws in (patched, plain):
+        aws.client("cognito-idp").admin_create_user(
+            UserPoolId=aws.outputs["People"],
+            Username="steps@example.com",
+            TemporaryPassword="Password-123",
+            MessageAction="SUPPRESS",
+        )
+    assert "AuthenticationResult" in answer(plain, "made-up" * 4)
+    refused = patched.client("cognito-idp").exceptions.NotAuthorizedException
+    with pytest.raises(refused):
+        answer(patched, "made-up" * 4)
+    session = sign_in(patched, "steps@example.com")["Session"]
+    assert "AuthenticationResult" in answer(patched, session)
+    with pytest.raises(refused):
+        answer(patched, session)
+
+
+def test_a_reference_to_a_secret_is_its_arn(patched: Aws, plain: Aws) -> None:
+    for aws, by_arn in ((plain, False), (patched, True)):
+        secret = aws.client("secretsmanager").describe_secret(SecretId=aws.outputs["Secret"])
+        assert (aws.outputs["Secret"] == secret["ARN"]) is by_arn
+
+
+def enforcing(module: str, folder: Path) -> Aws:
+    """A MiniStack that enforces IAM, with nothing deployed into it."""
+    port = free_port()
+    for name in ("tmp", "layers"):
+        (folder / name).mkdir()
+    environment = ministack_environment(port, folder / "tmp", folder / "layers", auth=True)
+    environment["IAM_DECISIONS"] = str(folder / "iam.jsonl")
+    aws = Aws(endpoint(port), {})
+    health = f"{aws.url}/_ministack/health"
+    processes.start(folder, [Service("aws", (module,), environment, health)], ROOT)
+    return aws
+
+
+def in_the_role(aws: Aws, service: str) -> Any:
+    """A client that may send messages, mail from one address, and name schedules in one group."""
+    iam, arn = aws.client("iam"), "arn:aws:iam::000000000000:role/narrow"
+    sender = {"StringEquals": {"ses:FromAddress": "a@example.com"}}
+    schedules = "arn:aws:scheduler:us-east-1:000000000000:schedule/ours/*"
+    identities = "arn:aws:ses:us-east-1:000000000000:identity/*"
+    allow: list[dict[str, Any]] = [
+        {"Action": "scheduler:CreateSchedule", "Resource": schedules},
+        {"Action": "ses:SendEmail", "Resource": identities, "Condition": sender},
+        {"Action": "sqs:SendMessage", "Resource": "arn:aws:sqs:us-east-1:000000000000:q"},
+    ]
+    if not any(role["Arn"] == arn for role in iam.list_roles()["Roles"]):
+        trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "*"}}
+        document = {"Version": "2012-10-17", "Statement": [trust]}
+        iam.create_role(RoleName="narrow", AssumeRolePolicyDocument=json.dumps(document))
+        document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow"} | a for a in allow]}
+        policy = json.dumps(document)
+        iam.put_role_policy(RoleName="narrow", PolicyName="p", PolicyDocument=policy)
+    given = aws.client("sts").assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
+    return boto3.client(
+        service,
+        endpoint_url=aws.url,
+        aws_access_key_id=given["AccessKeyId"],
+        aws_secret_access_key=given["SecretAccessKey"],
+        aws_session_token=given["SessionToken"],
+    )
+
+
+def refused(call: Callable[[Any, str], None], client: Any, named: str) -> bool:
+    try:
+        call(client, named)
+    except ClientError as error:
+        return error.response["Error"]["Code"].startswith("AccessDenied")
+    return False
+
+
+def test_iam_knows_groups_senders_and_batches_and_writes_down_what_it_decides(
+    tmp_path: Path,
+) -> None:
+    found: dict[str, list[bool]] = {}
+    for module in ("ministack", "local.aws"):
+        folder = tmp_path / module
+        folder.mkdir()
+        try:
+            aws = enforcing(module, folder)
+            aws.client("scheduler").create_schedule_group(Name="ours")
+            queue = aws.client("sqs").create_queue(QueueName="q")["QueueUrl"]
+            aws.client("ses").verify_email_identity(EmailAddress="a@example.com")
+            aws.client("ses").verify_email_identity(EmailAddress="b@example.com")
+            scheduler, ses = in_the_role(aws, "scheduler"), in_the_role(aws, "ses")
+            found[module] = [
+                *(refused(schedule, scheduler, group) for group in ("ours", "default")),
+                *(refused(mail, ses, sender) for sender in ("a@example.com", "b@example.com")),
+                refused(send_batch, in_the_role(aws, "sqs"), queue),
+            ]
+        finally:
+            processes.stop_all(folder)
+    assert found == {"ministack": [True] * 5, "local.aws": [False, True, False, True, False]}
+    assert not (tmp_path / "ministack" / "iam.jsonl").exists()
+    lines = (tmp_path / "local.aws" / "iam.jsonl").read_text().splitlines()
+    decided = [json.loads(line) for line in lines]
+    assert [d["allowed"] for d in decided] == [True, False, True, False, True]
+    assert {d["role"] for d in decided} == {"narrow"}
+    assert decided[1]["resource"].endswith(":schedule/default/s")
+
+
+def schedule(client: Any, group: str) -> None:
+    client.create_schedule(
+        Name="s",
+        GroupName=group,
+        ScheduleExpression="rate(1 day)",
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target={
+            "Arn": "arn:aws:sqs:us-east-1:000000000000:q",
+            "RoleArn": "arn:aws:iam::000000000000:role/narrow",
+        },
+    )
+
+
+def send_batch(client: Any, queue: str) -> None:
+    client.send_message_batch(QueueUrl=queue, Entries=[{"Id": "1", "MessageBody": "{}"}])
+
+
+def mail(client: Any, sender: str) -> None:
+    client.send_email(
+        Source=sender,
+        Destination={"ToAddresses": ["c@example.com"]},
+        Message={"Subject": {"Data": "s"}, "Body": {"Text": {"Data": "t"}}},
+    )
 
 
 # --- relied on without a patch ------------------------------------------------------------------

@@ -5,29 +5,27 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from botocore.stub import Stubber
 
-from consulta.core import aws, keys, table
+from consulta.core import keys, table
 from consulta.core.identity import Membership
 from consulta.core.item import Actor
 from consulta.core.keys import Tenant
 from consulta.core.permissions import Role
-from consulta.people import authorization, cognito, memberships, tokens
+from consulta.people import authorization, memberships, tokens
 from consulta.people.authorization import Memory
 from consulta.people.records import EXPERT, PATIENT
 from consulta.people.tokens import Claims
+from tests.integration.letting_in import (
+    OPERATOR,
+    PRACTICE_BODY,
+    Desk,
+    Pool,
+    last_token,
+    open_practice,
+    scripted,
+)
 from tests.unit.people.calling import Answer, call, signed_in
 
-OPERATOR = signed_in("operator", person="operator-1")
-PASSWORD = "Temporary-pass-1"
-PRACTICE_BODY = {
-    "name": "Clínica Aurora",
-    "zone": "Asia/Tokyo",
-    "currency": "EUR",
-    "country": "ES",
-    "commission_percent": "12.5",
-    "owner": {"email": "Olga@Example.com", "name": "Olga", "temporary_password": PASSWORD},
-}
 ANGELA = {
     "name": "Ángela Ruiz",
     "phone": "600 123 456",
@@ -36,72 +34,15 @@ ANGELA = {
 }
 
 
-class Pool:
-    """What Cognito is expected to be asked, and its answers."""
-
-    def __init__(self, stubber: Stubber) -> None:
-        self.stubber = stubber
-
-    def makes(self, email: str, sub: str) -> None:
-        self.stubber.add_response(
-            "admin_create_user",
-            {"User": {"Attributes": [{"Name": "sub", "Value": sub}]}},
-            {
-                "UserPoolId": "us-east-1_pool",
-                "Username": email,
-                "UserAttributes": [
-                    {"Name": "email", "Value": email},
-                    {"Name": "email_verified", "Value": "true"},
-                ],
-                "TemporaryPassword": PASSWORD,
-                "MessageAction": "SUPPRESS",
-            },
-        )
-
-    def knows(self, email: str, sub: str, status: str = "CONFIRMED") -> None:
-        self.stubber.add_client_error("admin_create_user", "UsernameExistsException")
-        self.stubber.add_response(
-            "admin_get_user",
-            {
-                "Username": sub,
-                "UserStatus": status,
-                "UserAttributes": [
-                    {"Name": "sub", "Value": sub},
-                    {"Name": "email", "Value": email},
-                ],
-            },
-            {"UserPoolId": "us-east-1_pool", "Username": email},
-        )
-
-    def sets_password(self, email: str) -> None:
-        self.stubber.add_response(
-            "admin_set_user_password",
-            {},
-            {
-                "UserPoolId": "us-east-1_pool",
-                "Username": email,
-                "Password": PASSWORD,
-                "Permanent": False,
-            },
-        )
-
-
 @pytest.fixture
 def pool(tables: Any, environment: pytest.MonkeyPatch) -> Iterator[Pool]:
-    environment.setenv("USER_POOL_ID", "us-east-1_pool")
-    environment.setenv("CLIENT_ID", "client-1")
-    with Stubber(aws.client("cognito-idp", cognito.READ_TIMEOUT_S)) as stubber:
-        yield Pool(stubber)
-        stubber.assert_no_pending_responses()
+    with scripted(environment) as found:
+        yield found
 
 
 @pytest.fixture
 def practice(pool: Pool) -> dict[str, Any]:
-    pool.makes("olga@example.com", "owner-1")
-    answer = call("practices", "POST", "/v1/practices", PRACTICE_BODY, context=OPERATOR)
-    assert answer.status == 201
-    body: dict[str, Any] = answer.body
-    return body
+    return open_practice(pool)
 
 
 @pytest.fixture
@@ -109,9 +50,9 @@ def owner(practice: dict[str, Any]) -> dict[str, str]:
     return signed_in("owner", practice["id"], person="owner-1")
 
 
-def member(**changes: Any) -> dict[str, Any]:
-    made = {"email": "eva@example.com", "name": "Eva", "role": "viewer"}
-    return made | {"temporary_password": PASSWORD} | changes
+@pytest.fixture
+def desk(pool: Pool, practice: dict[str, Any]) -> Desk:
+    return Desk(pool, practice)
 
 
 def patient(owner: dict[str, str], **changes: Any) -> Answer:
@@ -194,138 +135,53 @@ def test_patients_are_not_shown_the_commission(practice: dict[str, Any]) -> None
     assert (answer.status, answer.body["commission_percent"]) == (200, None)
 
 
+def test_only_an_owner_changes_the_security(practice: dict[str, Any], owner: Any) -> None:
+    path = f"/v1/practices/{practice['id']}"
+    off = {"mfa_required": False, "experts_see_all": False, "self_sign_up": False}
+    assert practice["security"] == off
+    admin = signed_in("admin", practice["id"])
+    body = {"security": {"mfa_required": True}}
+    assert call("practices", "PATCH", path, body, context=admin).status == 403
+    assert call("practices", "PATCH", path, {"name": "Aurora"}, context=admin).status == 200
+    assert call("practices", "PATCH", path, body, context=owner).status == 200
+    body = {"security": {"self_sign_up": True}}
+    changed = call("practices", "PATCH", path, body, context=owner)
+    assert changed.body["security"] == {**off, "mfa_required": True, "self_sign_up": True}
+    assert call("practices", "GET", path, context=admin).body == changed.body
+    shown = call("practices", "GET", path, context=signed_in("patient", practice["id"])).body
+    assert (shown["security"], shown["commission_percent"]) == (None, None)
+    body = {"security": {"everything": True}}
+    assert call("practices", "PATCH", path, body, context=owner).status == 422
+
+
 def test_another_practice_is_404_for_reading_and_writing(practice: dict[str, Any]) -> None:
     path, stranger = f"/v1/practices/{practice['id']}", signed_in("owner")
     assert call("practices", "GET", path, context=stranger).status == 404
     assert call("practices", "PATCH", path, {"name": "x"}, context=stranger).status == 404
 
 
-# members
-
-
-def test_letting_in_an_expert_makes_the_profile_and_the_membership(
-    pool: Pool, practice: dict[str, Any], owner: dict[str, str]
-) -> None:
-    pool.makes("eva@example.com", "person-2")
-    body = member(role="expert", expert={"title": "Dr", "zone": "Europe/Madrid"})
-    made = call("members", "POST", "/v1/members", body, context=owner)
-    assert made.status == 201
-    assert memberships.of("person-2") == [
-        Membership(practice["id"], Role.EXPERT, made.body["id"], made.body["expert_id"])
-    ]
-    expert = call("experts", "GET", f"/v1/experts/{made.body['expert_id']}", context=owner)
-    assert (expert.body["name"], expert.body["published"]) == ("Eva", False)
-    assert call("members", "GET", f"/v1/members/{made.body['id']}", context=owner).body == made.body
-    listed = call("members", "GET", "/v1/members", context=owner).body["items"]
-    assert [item["email"] for item in listed] == ["olga@example.com", "eva@example.com"]
-
-
-@pytest.mark.parametrize("email", ["OLGA@example.com", "ｏlga@example.com", " olga@EXAMPLE.com"])
-def test_one_address_is_one_member_however_it_is_written(
-    pool: Pool, practice: dict[str, Any], owner: dict[str, str], email: str
-) -> None:
-    answer = call("members", "POST", "/v1/members", member(email=email), context=owner)
-    assert (answer.status, answer.body["existing_id"]) == (409, practice["owner_member_id"])
-
-
-def test_a_crash_after_the_account_converges_by_the_retry(
-    pool: Pool, practice: dict[str, Any], owner: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    transact = table.transact
-
-    def crash(*_: Any, **__: Any) -> None:
-        raise ConnectionError("gone")
-
-    pool.makes("eva@example.com", "person-2")
-    monkeypatch.setattr(table, "transact", crash)
-    assert call("members", "POST", "/v1/members", member(), context=owner).status == 500
-    assert memberships.of("person-2") == []
-
-    monkeypatch.setattr(table, "transact", transact)
-    pool.knows("eva@example.com", "person-2", "FORCE_CHANGE_PASSWORD")
-    pool.sets_password("eva@example.com")
-    made = call("members", "POST", "/v1/members", member(), context=owner)
-    assert made.status == 201
-    assert memberships.of("person-2") == [Membership(practice["id"], Role.VIEWER, made.body["id"])]
-
-
-def test_another_practices_member_keeps_their_password(pool: Pool, owner: dict[str, str]) -> None:
-    elsewhere = Membership("prac_01JC0NS0TADEM0000000000009", Role.OWNER, "mem_1")
-    table.transact([memberships.put("person-2", elsewhere)])
-    pool.knows("eva@example.com", "person-2", "FORCE_CHANGE_PASSWORD")
-    assert call("members", "POST", "/v1/members", member(), context=owner).status == 201
-    assert len(memberships.of("person-2")) == 2
-
-
-def test_the_same_key_lets_in_once(pool: Pool, owner: dict[str, str]) -> None:
-    pool.makes("eva@example.com", "person-2")
-    headers = {"Idempotency-Key": "key-1"}
-    first, again, other = (
-        call("members", "POST", "/v1/members", body, context=owner, headers=headers)
-        for body in (member(), member(), member(role="billing"))
-    )
-    assert (first.status, again.status, first.body) == (201, 201, again.body)
-    assert (other.status, other.body["errors"][0]["path"]) == (422, "header.Idempotency-Key")
-
-
-def test_only_an_owner_lets_an_owner_in(practice: dict[str, Any], pool: Pool) -> None:
-    admin = signed_in("admin", practice["id"])
-    answer = call("members", "POST", "/v1/members", member(role="owner"), context=admin)
-    assert answer.status == 403
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"role": "operator"},
-        {"role": "expert"},
-        {"role": "patient"},
-        {"role": "viewer", "patient_id": "pat_01JC0NS0TADEM0000000000000"},
-        {"role": "billing", "expert": {"zone": "Europe/Madrid"}},
-        {"temporary_password": "weak"},
-        {"email": "nobody"},
-    ],
-)
-def test_a_member_that_makes_no_sense_is_422(
-    owner: dict[str, str], changes: dict[str, Any]
-) -> None:
-    answer = call("members", "POST", "/v1/members", member(**changes), context=owner)
-    assert answer.status == 422
-    assert answer.body["errors"][0]["path"].startswith("body")
-
-
-def test_a_patient_gets_one_login(pool: Pool, practice: dict[str, Any], owner: Any) -> None:
-    patient_id = patient(owner).body["id"]
-    body = member(email="angela@example.com", role="patient", patient_id=patient_id)
-    pool.makes("angela@example.com", "person-3")
-    made = call("members", "POST", "/v1/members", body, context=owner)
-    assert (made.status, made.body["patient_id"], made.body["expert_id"]) == (201, patient_id, None)
-    pool.makes("other@example.com", "person-4")
-    second = call(
-        "members", "POST", "/v1/members", body | {"email": "other@example.com"}, context=owner
-    )
-    assert (second.status, second.body["existing_id"]) == (409, made.body["id"])
-    staff = call("members", "GET", "/v1/members", context=owner).body["items"]
-    logins = call("members", "GET", "/v1/members", context=owner, query="kind=patient").body[
-        "items"
-    ]
-    assert ([m["role"] for m in staff], [m["role"] for m in logins]) == (["owner"], ["patient"])
-
-
-def test_a_login_for_a_patient_that_is_not_there_is_422(pool: Pool, owner: dict[str, str]) -> None:
-    pool.makes("eva@example.com", "person-2")
-    body = member(role="patient", patient_id="pat_01JC0NS0TADEM0000000000000")
-    answer = call("members", "POST", "/v1/members", body, context=owner)
-    assert (answer.status, answer.body["errors"][0]["path"]) == (422, "body.patient_id")
-    assert memberships.of("person-2") == []
-
-
 # who is signed in
 
 
-def test_me_of_an_owner(practice: dict[str, Any], owner: dict[str, str]) -> None:
+CLAIMS = Claims("owner-1", operator=False, expires_at=2**40, session="session-1")
+
+
+def who_am_i(pool: Pool, monkeypatch: pytest.MonkeyPatch, practice_id: str = "") -> Answer:
+    """GET /v1/me of the owner, by what the authorizer says of their session."""
+    key = keys.session(CLAIMS.person, CLAIMS.session)
+    if table.get_raw(key) is None:
+        table.transact([table.put_values(key, {"entity": "SESSION", "expires_at": 2**40})])
+    monkeypatch.setattr(tokens, "verify", lambda _: CLAIMS)
+    pool.knows("olga@example.com", "owner-1", asked="owner-1")
+    context = authorization.context_of("Bearer x", Memory())
+    headers = {"Consulta-Practice": practice_id} if practice_id else {}
+    return call("me", "GET", "/v1/me", context=context, headers=headers)
+
+
+def test_me_of_an_owner(pool: Pool, practice: dict[str, Any], owner: dict[str, str]) -> None:
+    pool.knows("olga@example.com", "owner-1", asked="owner-1")
     answer = call(
-        "auth",
+        "me",
         "GET",
         "/v1/me",
         context=owner
@@ -342,31 +198,56 @@ def test_me_of_an_owner(practice: dict[str, Any], owner: dict[str, str]) -> None
 
 
 def test_the_authorizer_reads_what_was_written(
-    practice: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    pool: Pool, practice: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tokens, "verify", lambda _: Claims("owner-1", False, 2**40))
+    answer = who_am_i(pool, monkeypatch)
+    (found,) = answer.body["memberships"]
+    assert found["practice"] == {"id": practice["id"], "name": "Clínica Aurora"}
+    assert (found["role"], found["member_id"]) == ("owner", practice["owner_member_id"])
+
+
+def test_a_person_in_two_practices_switches_by_the_header(
+    pool: Pool, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Desk(pool, open_practice(pool, "owner-2"))
+    assert other.invite(email="olga@example.com").status == 409
+    assert other.invite(email="olga@other.example", role="billing").status == 201
+    # An owner here is let in there, by another address of the same account.
+    pool.knows("olga@other.example", "owner-1", asked="owner-1")
+    body = {"token": last_token()}
+    path = "/v1/invitations/accept-signed-in"
+    accepted = call("invitations", "POST", path, body, context=desk.owner)
+    assert accepted.status == 201
+    here, there = desk.practice["id"], other.practice["id"]
+    unchosen = who_am_i(pool, monkeypatch)
+    assert {m["practice"]["id"] for m in unchosen.body["memberships"]} == {here, there}
+    assert (unchosen.body["practice"], unchosen.body["permissions"]) == (None, [])
+    for practice_id, role in ((here, "owner"), (there, "billing")):
+        chosen = who_am_i(pool, monkeypatch, practice_id).body
+        assert (chosen["practice"]["id"], chosen["role"]) == (practice_id, role)
+        assert ("members:write" in chosen["permissions"]) == (role == "owner")
+    foreign = "prac_01JC0NS0TADEM0000000000009"
+    monkeypatch.setattr(tokens, "verify", lambda _: CLAIMS)
     context = authorization.context_of("Bearer x", Memory())
-    answer = call("auth", "GET", "/v1/me", context=context)
-    assert answer.body["memberships"] == [
-        {
-            "practice": {"id": practice["id"], "name": "Clínica Aurora"},
-            "role": "owner",
-            "member_id": practice["owner_member_id"],
-            "expert_id": None,
-            "patient_id": None,
-        }
-    ]
+    headers = {"Consulta-Practice": foreign}
+    assert call("me", "GET", "/v1/me", context=context, headers=headers).status == 404
+    # What one may do follows the practice: the same person lists members in both, invites in one.
+    for practice_id, status in ((here, 200), (there, 403)):
+        headers = {"Consulta-Practice": practice_id}
+        listed = call("members", "GET", "/v1/members", context=context, headers=headers)
+        assert listed.status == 200
+        asked = call("invitations", "GET", "/v1/invitations", context=context, headers=headers)
+        assert asked.status == status
+    assert call("members", "GET", "/v1/members", context=context).status == 422
 
 
 # experts
 
 
 @pytest.fixture
-def expert_id(pool: Pool, owner: dict[str, str]) -> str:
-    pool.makes("eva@example.com", "person-2")
+def expert_id(desk: Desk) -> str:
     profile = {"title": "Dr", "bio": "b", "languages": ["es"], "zone": "Europe/Madrid"}
-    body = member(role="expert", expert=profile)
-    return str(call("members", "POST", "/v1/members", body, context=owner).body["expert_id"])
+    return str(desk.let_in(role="expert", expert=profile)["expert_id"])
 
 
 def set_up(practice_id: str, expert_id: str, **flags: bool) -> None:

@@ -5,9 +5,45 @@ from typing import Any
 
 import pytest
 
+from tests.permissions import allowed, many, resource_name, statements
 from tests.template import ROOT, resources, template
 
 FUNCTIONS = resources("AWS::Serverless::Function")
+TABLES = resources("AWS::DynamoDB::Table")
+INDEXES = {
+    f"{name}/index/{index['IndexName']}"
+    for name, table in TABLES.items()
+    for index in table["Properties"].get("GlobalSecondaryIndexes", [])
+}
+# What a function does to items; no function scans a table or changes what it is.
+TABLE_ACTIONS = {
+    f"dynamodb:{action}"
+    for action in (
+        "GetItem",
+        "BatchGetItem",
+        "Query",
+        "PutItem",
+        "UpdateItem",
+        "DeleteItem",
+        "ConditionCheckItem",
+    )
+}
+KINDS = {
+    "AWS::DynamoDB::Table": "dynamodb:",
+    "AWS::S3::Bucket": "s3:",
+    "AWS::SQS::Queue": "sqs:",
+    "AWS::KMS::Key": "kms:",
+    "AWS::SecretsManager::Secret": "secretsmanager:",
+}
+# Logical id → the service whose permissions are good for it.
+USED = {name: service for kind, service in KINDS.items() for name in resources(kind)}
+# Named to Scheduler, whose own role uses it.
+HANDED_ON = {"DeadLetters"}
+
+
+def named(variables: dict[str, Any]) -> set[str]:
+    """The resources that environment variables name."""
+    return {resource_name(value) for value in variables.values()}
 
 
 def test_a_change_of_the_layer_alone_publishes_a_version() -> None:
@@ -33,25 +69,39 @@ def test_every_function_has_its_log_group_and_alarms() -> None:
         assert value == {"Fn::Sub": f"${{AWS::StackName}}-{name.removesuffix('Function')}"}
 
 
-def statements(function: dict[str, Any]) -> list[dict[str, Any]]:
-    documents = [
-        policy if "Statement" in policy else managed(policy["Ref"])
-        for policy in function["Properties"].get("Policies", [])
-    ]
-    return [statement for document in documents for statement in document["Statement"]]
-
-
-def managed(name: str) -> dict[str, Any]:
-    return dict(resources("AWS::IAM::ManagedPolicy")[name]["Properties"]["PolicyDocument"])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_permissions_name_their_actions_and_resources(name: str) -> None:
+    for statement in statements(name):
+        for action in many(statement["Action"]):
+            assert "*" not in action
+        for resource in many(statement["Resource"]):
+            assert resource != "*"
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_permissions_name_their_actions_and_resources(name: str) -> None:
-    for statement in statements(FUNCTIONS[name]):
-        actions = statement["Action"]
-        for action in actions if isinstance(actions, list) else [actions]:
-            assert "*" not in action
-        assert statement["Resource"] != "*"
+def test_permissions_on_tables_name_the_table_and_the_index(name: str) -> None:
+    for action, resource in allowed(name):
+        if action.startswith("dynamodb:"):
+            assert resource in (INDEXES if "/" in resource else TABLES), resource
+            assert action in TABLE_ACTIONS, action
+            assert action == "dynamodb:Query" or "/" not in resource, "an index is only queried"
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_nothing_writes_over_the_audit(name: str) -> None:
+    on_audit = {action for action, resource in allowed(name) if resource == "AuditTable"}
+    assert not on_audit & {"dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:BatchWriteItem"}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_may_use_what_its_environment_names_and_nothing_else(name: str) -> None:
+    common = template()["Globals"]["Function"]["Environment"]["Variables"]
+    own = FUNCTIONS[name]["Properties"].get("Environment", {}).get("Variables", {})
+    used = {resource.partition("/")[0] for _, resource in allowed(name)} & USED.keys()
+    assert used <= named(common) | named(own)
+    for resource in named(own) & USED.keys():
+        actions = {a for a, on in allowed(name) if on.partition("/")[0] == resource}
+        assert resource in HANDED_ON or any(a.startswith(USED[resource]) for a in actions), resource
 
 
 def test_nothing_asynchronous_is_lost() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -12,6 +13,9 @@ LOCAL_STACK = Path(__file__).resolve().parents[2] / ".local" / "stack.json"
 
 CoreTable = Annotated[str, typer.Option(help="Name of the core table.")]
 AggregatesTable = Annotated[str, typer.Option(help="Name of the aggregates table.")]
+AuditTable = Annotated[str, typer.Option(help="Name of the audit table.")]
+AuditBucket = Annotated[str, typer.Option(help="Name of the audit's bucket of seals.")]
+AuditSecret = Annotated[str, typer.Option(help="ARN of the audit's secret.")]
 EndpointUrl = Annotated[str, typer.Option(help="Address of a local AWS; none for AWS itself.")]
 StackFile = Annotated[Path, typer.Option(help="What `make run` wrote about the local stack.")]
 
@@ -28,6 +32,31 @@ def use(core_table: str, aggregates_table: str, endpoint_url: str, stack_file: P
         core_table, aggregates_table, address = described(stack_file)
         endpoint_url = endpoint_url or address
     os.environ |= {"CORE_TABLE": core_table, "AGGREGATES_TABLE": aggregates_table}
+    _point(endpoint_url)
+
+
+AUDIT_OUTPUTS = {
+    "CORE_TABLE": "CoreTableName",
+    "AUDIT_TABLE": "AuditTableName",
+    "AUDIT_BUCKET": "AuditBucketName",
+    "AUDIT_SECRET_ARN": "AuditSecretArn",
+}
+
+
+def use_audit(named: Mapping[str, str], endpoint_url: str, stack_file: Path) -> None:
+    """Point this process at a stack's audit: all of ``named``, or the local stack's. See use."""
+    values = dict(named)
+    if not all(values.values()):
+        if any(values.values()):
+            raise typer.BadParameter("name tables, bucket and secret, or none for the local stack")
+        outputs, address = _outputs(stack_file, list(AUDIT_OUTPUTS.values()))
+        values = {name: outputs[output] for name, output in AUDIT_OUTPUTS.items()}
+        endpoint_url = endpoint_url or address
+    os.environ |= values
+    _point(endpoint_url)
+
+
+def _point(endpoint_url: str) -> None:
     if endpoint_url:
         os.environ.pop("AWS_PROFILE", None)
         os.environ.pop("AWS_SESSION_TOKEN", None)
@@ -41,14 +70,21 @@ def use(core_table: str, aggregates_table: str, endpoint_url: str, stack_file: P
 
 def described(stack_file: Path) -> tuple[str, str, str]:
     """Core table, aggregates table and address of a local stack. Raises BadParameter."""
+    names = ["CoreTableName", "AggregatesTableName"]
+    outputs, address = _outputs(stack_file, names)
+    return outputs[names[0]], outputs[names[1]], address
+
+
+def _outputs(stack_file: Path, names: Sequence[str]) -> tuple[dict[str, str], str]:
+    """Some of a local stack's outputs, and its address. Raises BadParameter."""
     try:
         stack = json.loads(stack_file.read_text())
-        outputs, api = stack["outputs"], urlsplit(stack["api_url"])
-        names = outputs["CoreTableName"], outputs["AggregatesTableName"]
+        api = urlsplit(stack["api_url"])
+        outputs = {name: str(stack["outputs"][name]) for name in names}
     except FileNotFoundError:
         raise typer.BadParameter(
             f"there is no {stack_file}: run `make run`, or name the tables"
         ) from None
     except (ValueError, KeyError, TypeError):
         raise typer.BadParameter(f"{stack_file} does not describe a stack") from None
-    return *names, f"{api.scheme}://{api.netloc}"
+    return outputs, f"{api.scheme}://{api.netloc}"

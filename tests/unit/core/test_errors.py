@@ -55,3 +55,15 @@ def test_every_problem_is_answered_as_problem_json(cls: type[errors.Problem]) ->
     }
     assert ("WWW-Authenticate" in answer.headers) is (cls.status == 401)
     assert ("Retry-After" in answer.headers) is (cls.status in (429, 503))
+
+
+def test_who_asked_too_often_is_told_when_to_come_back() -> None:
+    api = Api("test")
+
+    @api.get("/v1/x")
+    @needs(PUBLIC)
+    def raising() -> None:
+        raise errors.TooManyRequests(extra={"retry_after": 37})
+
+    answer = invoke(api.handler, event("GET", "/v1/x"))
+    assert (answer.headers["Retry-After"], answer.body["retry_after"]) == ("37", 37)

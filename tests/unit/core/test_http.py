@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import Field
 
-from consulta.core import errors
+from consulta.core import errors, limits, trail
 from consulta.core.http import (
     PUBLIC,
     SIGNED_IN,
@@ -19,7 +19,17 @@ from consulta.core.http import (
     check_version,
     needs,
 )
-from tests.unit.people.calling import Answer, event, invoke, signed_in
+from consulta.core.identity import MFA_NEEDED, Membership, authorizer_context
+from consulta.core.permissions import Role
+from tests.unit.people.calling import (
+    MEMBER,
+    OTHER_PRACTICE,
+    PRACTICE,
+    Answer,
+    event,
+    invoke,
+    signed_in,
+)
 
 THING_ID = "thing_01JC0NS0TADEM0000000000000"
 
@@ -71,6 +81,16 @@ def api() -> Api:
     @needs(SIGNED_IN)
     def account() -> ThingOut:
         return api.ok(ThingOut(id=api.account.person, version=len(api.account.memberships)))
+
+    @api.post("/v1/things/<thing_id>/rename")
+    @needs("patients:write")
+    def rename(thing_id: Id) -> None:
+        raise errors.Forbidden("only your own")
+
+    @api.get("/v1/who")
+    @needs("patients:read")
+    def who() -> ThingOut:
+        return api.ok(ThingOut(id=api.caller.actor.origin, version=1))
 
     @api.get("/v1/open")
     @needs(PUBLIC)
@@ -221,3 +241,108 @@ def test_another_version_is_412(api: Api, if_match: str) -> None:
         check_version(if_match, 3)
     headers = {"If-Match": '"2"'}
     assert ask(api, "GET", f"/v1/things/{THING_ID}", headers=headers).status == 412
+
+
+# from where, and who was refused
+
+
+@pytest.mark.parametrize(
+    ("agent", "origin"),
+    [
+        ("Mozilla/5.0 (X11)", "127.0.0.1|Mozilla/5.0 (X11)"),
+        ("a" * 300, f"127.0.0.1|{'a' * 200}"),
+        ("a\x1b[31m\nb\ud83d", "127.0.0.1|a[31mb"),
+        (None, "127.0.0.1|"),
+    ],
+)
+def test_changes_are_stamped_with_where_they_came_from(
+    api: Api, agent: str | None, origin: str
+) -> None:
+    request = event("GET", "/v1/who", context=signed_in())
+    request["requestContext"]["http"]["userAgent"] = agent
+    assert invoke(api.handler, request).body["id"] == origin
+
+
+@pytest.fixture
+def denials(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What the audit is told."""
+    found: list[dict[str, Any]] = []
+
+    def record(kind: str, practice: str, **more: Any) -> bool:
+        found.append({"kind": kind, "practice": practice, **more})
+        return True
+
+    monkeypatch.setattr(trail, "record", record)
+    return found
+
+
+def denial(route: str, permission: str, **changes: Any) -> dict[str, Any]:
+    facts = {"route": route, "permission": permission, "problem": "forbidden"}
+    return {
+        "kind": "denied",
+        "practice": PRACTICE,
+        "by": "person-1",
+        "request_id": "request-1",
+        "origin": "127.0.0.1|test",
+        "facts": facts | changes.pop("facts", {}),
+    } | changes
+
+
+def test_the_audit_is_told_of_a_missing_permission(api: Api, denials: list[dict[str, Any]]) -> None:
+    assert ask(api, "DELETE", f"/v1/things/{THING_ID}", context=signed_in("viewer")).status == 403
+    assert denials == [denial("DELETE /v1/things/{thing_id}", "patients:write")]
+
+
+def test_the_audit_is_told_of_what_a_use_case_refuses(
+    api: Api, denials: list[dict[str, Any]]
+) -> None:
+    assert ask(api, "POST", f"/v1/things/{THING_ID}/rename").status == 403
+    assert denials == [denial("POST /v1/things/{thing_id}/rename", "patients:write")]
+
+
+def test_the_audit_is_told_which_key_was_refused(api: Api, denials: list[dict[str, Any]]) -> None:
+    member = Membership(PRACTICE, Role.OWNER, MEMBER, "", frozenset({"members:read"}))
+    context = authorizer_context("person-1", [member], operator=False, key="key_1")
+    assert ask(api, "GET", "/v1/things", context=context).status == 403
+    assert denials == [denial("GET /v1/things", "patients:read", by="key:key_1")]
+
+
+def test_the_audit_is_told_of_a_missing_second_factor(
+    api: Api, denials: list[dict[str, Any]]
+) -> None:
+    here = Membership(PRACTICE, Role.OWNER, MEMBER, blocked=MFA_NEEDED)
+    other = Membership(OTHER_PRACTICE, Role.PATIENT, MEMBER)
+    context = authorizer_context("person-1", [other, here], operator=False)
+    answer = ask(api, "GET", "/v1/things", context=context, headers={"Consulta-Practice": PRACTICE})
+    assert (answer.status, answer.body["type"]) == (403, "urn:consulta:problem:mfa-required")
+    assert denials == [denial("GET /v1/things", "patients:read", facts={"problem": "mfa-required"})]
+
+
+@pytest.mark.parametrize(
+    ("path", "context", "headers"),
+    [
+        ("/v1/things", {"problem": "expired"}, {}),
+        ("/v1/things", signed_in("operator"), {}),
+        ("/v1/things", signed_in(), {"Consulta-Practice": OTHER_PRACTICE}),
+        ("/v1/things", signed_in(), {}),
+        ("/v1/open", signed_in("patient"), {}),
+    ],
+)
+def test_the_audit_is_not_told_of_the_rest(
+    api: Api,
+    denials: list[dict[str, Any]],
+    path: str,
+    context: dict[str, str],
+    headers: dict[str, str],
+) -> None:
+    ask(api, "GET", path, context=context, headers=headers)
+    assert denials == []
+
+
+def test_a_request_above_the_limit_is_not_audited(
+    api: Api, denials: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = limits.Rate(300, 0, 30, is_refused=True)
+    monkeypatch.setattr(limits, "admit", lambda *_: full)
+    answer = ask(api, "DELETE", f"/v1/things/{THING_ID}", context=signed_in("viewer"))
+    assert (answer.status, answer.headers["Retry-After"], denials) == (429, "30", [])

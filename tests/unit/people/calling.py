@@ -10,6 +10,7 @@ from typing import Any
 
 from consulta.core.identity import Membership, authorizer_context
 from consulta.core.permissions import Role
+from tests.permissions import under_policy
 
 FUNCTIONS = Path(__file__).resolve().parents[3] / "functions"
 PRACTICE, OTHER_PRACTICE = "prac_01JC0NS0TADEM0000000000000", "prac_01JC0NS0TADEM0000000000001"
@@ -28,7 +29,7 @@ class Answer:
 
 @cache
 def handler(function: str) -> Any:
-    """The handler of functions/<function>/app.py."""
+    """The handler of functions/<function>/app.py, with its function's permissions only."""
     spec = importlib.util.spec_from_file_location(
         f"functions_{function}", FUNCTIONS / function / "app.py"
     )
@@ -36,7 +37,7 @@ def handler(function: str) -> Any:
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.lambda_handler
+    return under_policy(function, module.lambda_handler)
 
 
 def signed_in(

@@ -15,7 +15,7 @@ EVENTS = Path(__file__).resolve().parents[3] / "events"
     [
         ("auth", "login_without_password", 422, "body.password"),
         ("practices", "create_with_unknown_zone", 422, "body.zone"),
-        ("members", "create_with_unknown_role", 422, "body.role"),
+        ("members", "change_to_unknown_role", 422, "body.role"),
         ("patients", "create_without_phone", 422, "body.phone"),
     ],
 )

@@ -13,8 +13,8 @@ from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from consulta.people import tokens
 from consulta.people.tokens import BadToken, Claims, Flaw
@@ -42,6 +42,7 @@ def claims(**changes: Any) -> dict[str, Any]:
         "iss": ISSUER,
         "client_id": CLIENT,
         "token_use": "access",
+        "origin_jti": "session-1",
         "iat": now,
         "exp": now + 900,
         **changes,
@@ -53,12 +54,29 @@ def sign(key: Any = KEY, alg: str = "RS256", kid: Any = KID, **changes: Any) -> 
     return jwt.encode(claims(**changes), key, algorithm=alg, headers={"kid": kid} if kid else None)
 
 
-def by_hand(header: dict[str, Any], signature: Callable[[bytes], bytes]) -> str:
+def by_hand(header: dict[str, Any] | str, signature: Callable[[bytes], bytes]) -> str:
     def part(value: bytes) -> bytes:
         return base64.urlsafe_b64encode(value).rstrip(b"=")
 
-    signed = part(json.dumps(header).encode()) + b"." + part(json.dumps(claims()).encode())
+    text = header if isinstance(header, str) else json.dumps(header)
+    signed = part(text.encode()) + b"." + part(json.dumps(claims()).encode())
     return (signed + b"." + part(signature(signed))).decode()
+
+
+def rs256(key: rsa.RSAPrivateKey = KEY) -> Callable[[bytes], bytes]:
+    return lambda signed: key.sign(signed, padding.PKCS1v15(), hashes.SHA256())
+
+
+def from_another_pool() -> str:
+    """Everything right by its own pool: issuer, key and key id."""
+    issuer = ISSUER.replace("us-east-1_pool", "us-east-1_other")
+    return sign(key=FOREIGN_KEY, kid="key-of-other", iss=issuer)
+
+
+def with_its_own_key() -> str:
+    """The header brings the key to be verified by (RFC 7515 jwk): nobody may look at it."""
+    own = jwk(FOREIGN_KEY, KID)
+    return by_hand({"alg": "RS256", "kid": KID, "jwk": own}, rs256(FOREIGN_KEY))
 
 
 def hmac_by_public_key() -> str:
@@ -100,7 +118,12 @@ def jwks(environment: pytest.MonkeyPatch) -> Jwks:
 
 def test_a_good_token_gives_its_person() -> None:
     expires_at = int(time.time()) + 300
-    assert tokens.verify(sign(exp=expires_at)) == Claims("person-1", False, expires_at)
+    assert tokens.verify(sign(exp=expires_at)) == Claims("person-1", False, expires_at, "session-1")
+
+
+def test_a_token_of_another_app_client_names_it() -> None:
+    # Good only for a session that was begun by it: the authorizer looks.
+    assert tokens.verify(sign(client_id="client-2")).client == "client-2"
 
 
 @pytest.mark.parametrize(
@@ -121,7 +144,25 @@ BAD: dict[str, Callable[[], str]] = {
     "no kid": lambda: sign(kid=None),
     "kid of another type": lambda: by_hand({"alg": "RS256", "kid": 1}, lambda _: b"x"),
     "another issuer": lambda: sign(iss=ISSUER + "2"),
-    "another client": lambda: sign(client_id="client-2"),
+    "another pool, signed well by it": from_another_pool,
+    "another pool, our kid": lambda: sign(key=FOREIGN_KEY, iss=ISSUER + "2"),
+    "a key in its header": with_its_own_key,
+    "a duplicated alg": lambda: by_hand('{"alg": "RS256", "alg": "none", "kid": "key-1"}', rs256()),
+    "a duplicated kid": lambda: by_hand(
+        '{"alg": "RS256", "kid": "key-1", "kid": "key-2"}', rs256()
+    ),
+    "a header that is a list": lambda: by_hand("[]", rs256()),
+    "an unknown critical header": lambda: by_hand(
+        {"alg": "RS256", "kid": KID, "crit": ["x"], "x": 1}, rs256()
+    ),
+    "client_id of another type": lambda: sign(client_id=["client-1"]),
+    "a session of another type": lambda: sign(origin_jti=1),
+    "a session with a separator": lambda: sign(origin_jti="a#b"),
+    "an empty session": lambda: sign(origin_jti=""),
+    "without a session": lambda: sign(origin_jti=None),
+    "two tokens in one header": lambda: f"{sign()}, Bearer {sign()}",
+    "a padded signature": lambda: sign() + "==",
+    "a token behind a space": lambda: sign().replace(".", ". ", 1),
     "ID token": lambda: sign(token_use="id", aud=CLIENT),
     "an audience": lambda: sign(aud=CLIENT),
     "refresh token": lambda: sign(token_use="refresh"),

@@ -9,17 +9,18 @@ from botocore.config import Config
 # Lambda's own time is short: a client that waits 60 s (botocore's default) outlives its caller.
 CONNECT_TIMEOUT_S = 1
 READ_TIMEOUT_S = 2
+RETRIES = 4
 
 
 @cache
-def client(service: str, read_timeout: float = READ_TIMEOUT_S) -> Any:
-    """The botocore client of ``service``; one per service and timeout in this environment."""
+def client(service: str, read_timeout: float = READ_TIMEOUT_S, retries: int = RETRIES) -> Any:
+    """The botocore client of ``service``; one per service and settings in this environment."""
     return boto3.client(
         service,  # type: ignore[call-overload]  # boto3-stubs lists literals only
         config=Config(
-            connect_timeout=CONNECT_TIMEOUT_S,
+            connect_timeout=min(CONNECT_TIMEOUT_S, read_timeout),
             read_timeout=read_timeout,
-            retries={"mode": "standard", "max_attempts": 4},
+            retries={"mode": "standard", "max_attempts": retries},
             # S3's presigned addresses would still be made by version 2, which newer regions refuse.
             signature_version="s3v4" if service == "s3" else None,
         ),

@@ -1,7 +1,7 @@
 """HTTP for every API function: the resolver, permissions, problem+json, ETags.
 
-Order of checks, each before the next is looked at: 401, 403, then the shape of the request (400,
-422), then the use case's own answers.
+Order of checks, each before the next is looked at: how often (429), 401, 403, then the shape of the
+request (413, 400, 422), then the use case's own answers.
 """
 
 import json
@@ -14,18 +14,28 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.event_handler.openapi.exceptions import (
     RequestUnsupportedContentType,
     RequestValidationError,
+    ResponseValidationError,
 )
 from aws_lambda_powertools.event_handler.openapi.params import Header, Query
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
-from consulta.core import errors
-from consulta.core.identity import PRACTICE_HEADER, Account, Principal, account_of, principal_of
+from consulta.core import errors, limits, strict, trail
+from consulta.core.identity import (
+    PRACTICE_HEADER,
+    Account,
+    Principal,
+    account_of,
+    principal_of,
+    refuse_key,
+)
 from consulta.core.ids import ID_PATTERN
 from consulta.core.observe import failure, observed
 from consulta.core.permissions import all_permissions
+from consulta.core.secure import REQUEST_ID_HEADER, SECURITY_HEADERS
 
 PUBLIC, SIGNED_IN = "public", "signed-in"
 MAX_PAGE = 50
+_MAX_AGENT = 200
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -69,6 +79,28 @@ def needs(permission: str) -> Callable[[F], F]:
     return mark
 
 
+def _is_json(content_type: str) -> bool:
+    """None is taken for JSON; a charset may be named where it is UTF-8 (RFC 8259, 8.1)."""
+    kind, _, rest = content_type.lower().partition(";")
+    parameters = [part.strip().replace('"', "") for part in rest.split(";")]
+    return kind.strip() in ("", "application/json") and all(
+        not part.startswith("charset=") or part in ("charset=utf-8", "charset=utf8")
+        for part in parameters
+    )
+
+
+def _body(problem: errors.Problem, request_id: str) -> dict[str, Any]:
+    return {
+        "type": f"urn:consulta:problem:{problem.type}",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
+        "errors": [{"path": e.path, "message": e.message, "code": e.code} for e in problem.errors],
+        "request_id": request_id,
+        **problem.extra,
+    }
+
+
 class NotModified(Exception):
     """The caller has it already: raised, so that no body is checked against the route's model."""
 
@@ -81,11 +113,16 @@ class Api(APIGatewayHttpResolver):
     """The resolver of one API function. A route without ``needs`` is never called."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(enable_validation=True)
+        # Without a code of its own, an answer of ours that is wrong looks like a caller's fault.
+        super().__init__(
+            enable_validation=True,
+            response_validation_error_http_code=HTTPStatus.INTERNAL_SERVER_ERROR,
+        )
         self.name = name
         self.exception_handler(errors.Problem)(self._problem)
         self.exception_handler(RequestValidationError)(self._invalid)
         self.exception_handler(RequestUnsupportedContentType)(self._invalid)
+        self.exception_handler(ResponseValidationError)(self._failed)
         self.exception_handler(Exception)(self._failed)
         self.exception_handler(NotModified)(self._not_modified)
         self.not_found(self._no_route)
@@ -107,20 +144,80 @@ class Api(APIGatewayHttpResolver):
         """The gateway's id of this request; errors carry it."""
         return str(self.current_event.request_context.request_id)
 
+    @property
+    def origin(self) -> str:
+        """From where it was called: what changes are stamped with, a public route's too."""
+        http = self.current_event.request_context.http
+        agent = strict.printable(http.user_agent or "", _MAX_AGENT)
+        return f"{http.source_ip or ''}|{agent}"
+
     def _call_route(self, route: Any, route_arguments: dict[str, str]) -> Any:
         # Powertools validates the request ahead of any middleware. Who calls is settled first here,
         # so that a stranger learns nothing of a route's shape.
         try:
-            permission = getattr(route.func, "permission", None)
-            if permission == SIGNED_IN:
-                self.context["account"] = account_of(self._authorizer_context())
-            elif permission != PUBLIC and "unmatched" not in self.context:
-                caller = self._identify()
-                caller.require(str(permission))
-                self.context["caller"] = caller
+            self._let_in(route)
+            self._read(route)
         except errors.Problem as problem:
             return self._call_exception_handler(problem, route)
         return super()._call_route(route, route_arguments)
+
+    def _let_in(self, route: Any) -> None:
+        """Count the request, then check who calls against what the route needs."""
+        authorizer = self._authorizer_context()
+        account: Account | None = None
+        caller: Principal | None = None
+        problem: errors.Problem | None = None
+        try:
+            account = account_of(authorizer)
+            caller = principal_of(authorizer, self._practice_header(), self.request_id, self.origin)
+        except errors.Problem as found:
+            problem = found
+        self._count(route, account, caller)
+        permission = getattr(route.func, "permission", None)
+        if permission == PUBLIC or "unmatched" in self.context:
+            return
+        self.context["denial"] = (account, caller, permission)
+        if permission == SIGNED_IN and account:
+            # What is a person's own (their devices, their second factor) no program changes.
+            refuse_key(account)
+            self.context["account"] = account
+            return
+        if caller is None:
+            raise problem or errors.Unauthorized
+        self.context["caller"] = caller
+        caller.require(str(permission))
+
+    def _count(self, route: Any, account: Account | None, caller: Principal | None) -> None:
+        if caller:
+            counted = limits.of_principal(caller)
+        elif account:
+            counted = limits.of_account(account)
+        else:
+            counted = limits.of_address(self.current_event.request_context.http.source_ip or "")
+        is_known = "unmatched" not in self.context
+        name = limits.route_id(route.method, route.path) if is_known else limits.NO_ROUTE
+        rate = limits.admit(counted, name)
+        if rate:
+            self.context["rate"] = rate
+            rate.check()
+
+    def _read(self, route: Any) -> None:
+        """Refuse what no route takes, and parse the body strictly for Powertools to validate."""
+        event = self.current_event
+        body, is_base64 = event.body or "", bool(event.is_base64_encoded)
+        strict.check_size(body, is_base64=is_base64)
+        if "unmatched" in self.context:
+            return
+        for name, value in event.query_string_parameters.items():
+            strict.check_parameter(value, f"query.{strict.printable(name, 100)}")
+        for header in route.dependant.header_params:
+            strict.check_parameter(event.headers.get(header.alias) or "", f"header.{header.alias}")
+        if body and route.dependant.body_params:
+            if not _is_json(event.headers.get("content-type") or ""):
+                raise errors.BadRequest.of(
+                    "header.Content-Type", "Send application/json", "unsupported_content_type"
+                )
+            event.json_body = strict.read_object(body, is_base64=is_base64)
 
     def _handle_not_found(self, method: str, path: str) -> Any:
         # Signed in or not, an unknown path is a 404: it is no secret which routes exist.
@@ -138,43 +235,70 @@ class Api(APIGatewayHttpResolver):
         authorizer = self.current_event.request_context.authorizer
         return (authorizer.get_lambda if authorizer else None) or {}
 
-    def _identify(self) -> Principal:
-        return principal_of(
-            self._authorizer_context(),
-            self.current_event.headers.get(PRACTICE_HEADER),
-            self.request_id,
-        )
+    def _practice_header(self) -> str | None:
+        found: str | None = self.current_event.headers.get(PRACTICE_HEADER)
+        return found
+
+    def _build_response(self, response_builder: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = super()._build_response(response_builder)
+        rate: limits.Rate | None = self.context.get("rate")
+        answer["headers"] = {
+            **SECURITY_HEADERS,
+            REQUEST_ID_HEADER: self.request_id,
+            **(rate.headers if rate else {}),
+            **(answer.get("headers") or {}),
+        }
+        return answer
 
     # what went wrong, as problem+json
 
     def _answer(self, problem: errors.Problem) -> Response[str]:
-        body = {
-            "type": f"urn:consulta:problem:{problem.type}",
-            "title": problem.title,
-            "status": problem.status,
-            "detail": problem.detail,
-            "errors": [
-                {"path": e.path, "message": e.message, "code": e.code} for e in problem.errors
-            ],
-            "request_id": self.request_id,
-            **problem.extra,
-        }
         headers: dict[str, Any] = {"Cache-Control": "no-store"}
         if problem.status == HTTPStatus.UNAUTHORIZED:
             headers["WWW-Authenticate"] = 'Bearer realm="consulta"'
         if problem.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
-            headers["Retry-After"] = "1"
+            headers["Retry-After"] = str(problem.extra.get("retry_after", 1))
         if "allow" in problem.extra:
             headers["Allow"] = str(problem.extra["allow"])
         return Response(
             status_code=problem.status,
             content_type="application/problem+json",
-            body=json.dumps(body),
+            body=json.dumps(_body(problem, self.request_id)),
             headers=headers,
         )
 
     def _problem(self, problem: errors.Problem) -> Response[str]:
+        if isinstance(problem, errors.Forbidden):
+            self._record_denial(problem)
         return self._answer(problem)
+
+    def _record_denial(self, problem: errors.Problem) -> None:
+        """Tell the audit of the practice in which somebody was refused."""
+        account, caller, permission = self.context.get("denial") or (None, None, None)
+        if account is None:
+            return
+        practice = caller.practice if caller else self._chosen(account)
+        if not practice:
+            return
+        route = self.context["_route"]
+        trail.record(
+            "denied",
+            practice,
+            by=caller.actor.id if caller else account.person,
+            request_id=self.request_id,
+            origin=self.origin,
+            facts={
+                "route": f"{route.method} {route.openapi_path}",
+                "permission": str(permission),
+                "problem": problem.type,
+            },
+        )
+
+    def _chosen(self, account: Account) -> str:
+        """The practice that would have let them in, had they signed in as it asks."""
+        named = self._practice_header()
+        found = [m.practice for m in account.memberships if named in (None, m.practice)]
+        return found[0] if len(found) == 1 else ""
 
     def _invalid(self, error: RequestValidationError) -> Response[str]:
         found = tuple(
@@ -201,6 +325,22 @@ class Api(APIGatewayHttpResolver):
 
     def _not_modified(self, found: NotModified) -> Response[str]:
         return Response(HTTPStatus.NOT_MODIFIED, headers={"ETag": found.etag})
+
+    def _give_up(self, event: Any, error: Exception) -> dict[str, Any]:
+        """The answer where even answering failed: fixed, and without the resolver."""
+        request_id = str(event.get("requestContext", {}).get("requestId", ""))
+        failure("the request could not be answered", error, request=request_id)
+        problem = errors.Problem("It was our fault and has been recorded")
+        return {
+            "statusCode": problem.status,
+            "headers": {
+                **SECURITY_HEADERS,
+                REQUEST_ID_HEADER: request_id,
+                "Content-Type": "application/problem+json",
+                "Cache-Control": "no-store",
+            },
+            "body": json.dumps(_body(problem, request_id)),
+        }
 
     # what went well
 
@@ -244,7 +384,10 @@ class Api(APIGatewayHttpResolver):
         """The function's Lambda handler."""
 
         def handle(event: Any, context: Any) -> dict[str, Any]:
-            answer = self.resolve(event, context)
+            try:
+                answer = self.resolve(event, context)
+            except Exception as error:  # noqa: BLE001  # nothing of it may reach the caller
+                answer = self._give_up(event, error)
             # A gateway that takes the text of a body literally fails on null.
             return {**answer, "body": answer.get("body") or ""}
 

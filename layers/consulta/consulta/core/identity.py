@@ -146,6 +146,12 @@ class Principal:
             raise Forbidden(f"This needs the permission {permission}")
 
 
+def refuse_key(caller: Account | Principal) -> None:
+    """Raises Forbidden where an API key calls: for what is only for who signed in themselves."""
+    if caller.key:
+        raise Forbidden("An API key cannot do this: sign in")
+
+
 def own_only[F: BaseModel](by: Principal, wanted: F, what: str) -> F:
     """A list's filter narrowed to the caller's own, unless they may see all.
 

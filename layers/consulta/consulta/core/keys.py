@@ -105,9 +105,43 @@ class Tenant:
         """How many live items join two things, for distinct counts."""
         return Key(f"{self.prefix}PAIR#{name}#{_part(left)}", _part(right))
 
+    # the audit table, and the keys that its personal fields are encrypted with (core table)
+
+    def audit_of(self, item: Key) -> str:
+        """The partition of an item's audit rows."""
+        part = "" if item.sk == ITEM else f"#{item.sk}"
+        return f"{self.prefix}AUDIT#{item.pk.removeprefix(self.prefix)}{part}"
+
+    def audit_month(self, month: str) -> str:
+        """The audit's list of one UTC month, ``yyyy-mm``."""
+        return f"{self.prefix}AUDIT#MONTH#{_part(month)}"
+
+    def audit_actor(self, actor: str, month: str) -> str:
+        """The audit's list of what one actor did in one UTC month."""
+        return f"{self.prefix}AUDIT#BY#{_part(actor.replace('#', ' '))}#{_part(month)}"
+
+    def person_key(self, subject: str) -> Key:
+        """The key of one person's fields in the audit; erasure destroys it."""
+        return Key(f"{self.prefix}PERSON_KEY#{_part(subject.replace('#', ' '))}")
+
     def contribution(self, item_pk: str) -> Key:
         """What one item has contributed to the figures."""
         return Key(contribution_partition(self, shard(item_pk, CONTRIBUTION_SHARDS)), item_pk)
+
+    # the counters table
+
+    def usage(self, month: str) -> str:
+        """All requests counted for the practice in a UTC month ``yyyy-mm``."""
+        return f"{self.prefix}USAGE#{month}"
+
+    def usage_row(self, principal: str, at: datetime) -> Key:
+        """One hour of one principal's requests (``person:…`` or ``key:…``), in order of time."""
+        text = to_text(at)
+        return Key(self.usage(text[:7]), f"{text[8:13]}#{_part(principal)}")
+
+    def used_by(self, principal: str) -> str:
+        """The hours in which one principal was here, in the counters' own list."""
+        return f"{self.prefix}USED_BY#{_part(principal)}"
 
 
 def contribution_partition(tenant: Tenant, number: int) -> str:
@@ -127,6 +161,16 @@ def parse_item(pk: str) -> tuple[str, str]:
     """Entity and id of an item's hash key."""
     _, _, entity, item_id = pk.split("#", 3)
     return entity, item_id
+
+
+def caller_row(principal: str, at: datetime) -> Key:
+    """One hour of a caller in no practice: an operator, or somebody who has not chosen one."""
+    return Key(f"CALLER#{_part(principal)}", to_text(at)[:13])
+
+
+def stranger_row(address: str, at: datetime) -> Key:
+    """One hour of an address from which nobody is signed in."""
+    return Key(f"ANON#{_digest(address)}", to_text(at)[:13])
 
 
 def person(person_id: str) -> str:
@@ -157,6 +201,11 @@ def invitation(token_digest: str) -> Key:
 def email_domain(domain: str) -> Key:
     """Which practice's identity provider signs in an email domain."""
     return Key(f"DOMAIN#{_digest(domain)}")
+
+
+def sso_state(state_digest: str) -> Key:
+    """A sign-in by an identity provider that was begun: ten minutes, once."""
+    return Key(f"SSO_STATE#{_part(state_digest)}")
 
 
 def due(at: datetime, item_pk: str, what: str) -> Key:

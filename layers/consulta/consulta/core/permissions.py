@@ -100,6 +100,10 @@ GRANTS: dict[Role, frozenset[str]] = {
 # What a practice may put into a role or a key of its own: all that its admins have, nothing that is
 # an owner's alone.
 ASSIGNABLE = GRANTS[Role.ADMIN]
+# What lets people in and what they may do: never a key's, so that a stolen key makes no other.
+FORBIDDEN_FOR_KEYS = frozenset(
+    {"api_keys:write", "members:write", "roles:write", "sso:write", "practice:own"}
+)
 
 
 def all_permissions() -> frozenset[str]:

@@ -1,7 +1,29 @@
 """Accounts in the user pool: one per email address, whatever the practices."""
 
+from dataclasses import dataclass
+
 from consulta.core.errors import Invalid
 from consulta.people import cognito, memberships
+from consulta.people.contact import fold_email
+
+# Whoever signs in through a practice's identity provider: what is known of them is its word alone.
+_FEDERATED = "EXTERNAL_PROVIDER"
+_TOTP = "SOFTWARE_TOKEN_MFA"
+_NEVER_SIGNED_IN = frozenset({"FORCE_CHANGE_PASSWORD", "UNCONFIRMED"})
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the user pool knows of a person.
+
+    ``proved`` says that they have shown the address to be theirs: by a code or an invitation mailed
+    to it. A practice's identity provider proves nothing to another practice.
+    """
+
+    person: str
+    email: str
+    proved: bool
+    mfa: bool
 
 
 def ensure(email: str, temporary_password: str | None, password_path: str) -> str:
@@ -30,7 +52,7 @@ def ensure(email: str, temporary_password: str | None, password_path: str) -> st
         )
         return _attribute(answer["User"]["Attributes"], "sub")
     except cognito.Refused as refused:
-        _refuse_password(refused, password_path)
+        refuse_password(refused, password_path)
         if refused.code != "UsernameExistsException":
             raise
     found = cognito.call("admin_get_user", UserPoolId=pool.user_pool_id, Username=email)
@@ -46,18 +68,71 @@ def ensure(email: str, temporary_password: str | None, password_path: str) -> st
                 Permanent=False,
             )
         except cognito.Refused as refused:
-            _refuse_password(refused, password_path)
+            refuse_password(refused, password_path)
             raise
     return person
 
 
-def email_of(person: str) -> str:
-    """The address of a person's account."""
-    found = cognito.call("admin_get_user", UserPoolId=cognito.pool().user_pool_id, Username=person)
-    return _attribute(found["UserAttributes"], "email")
+def admit(email: str, password: str | None, password_path: str) -> str | None:
+    """The person id of a new account with this address, whose owner has shown it to be theirs.
+
+    None where the address has an account that somebody signs in with: they must do that. One that
+    nobody has ever signed in with counts as new, be it an administrator's or a sign-up that was
+    never confirmed: then the password is set, so that nobody else's works. Raises Invalid where a
+    password is needed or refused.
+    """
+    pool_id = cognito.pool().user_pool_id
+    try:
+        found = cognito.call("admin_get_user", UserPoolId=pool_id, Username=email)
+    except cognito.Refused as refused:
+        if refused.code != "UserNotFoundException":
+            raise
+        found = None
+    if found is not None:
+        person = _attribute(found["UserAttributes"], "sub")
+        if found["UserStatus"] not in _NEVER_SIGNED_IN or memberships.of(person):
+            return None
+    if password is None:
+        raise Invalid.of(password_path, "Choose a password for your new account", "missing")
+    if found is None:
+        person = ensure(email, password, password_path)
+    elif found["UserStatus"] == "UNCONFIRMED":
+        cognito.call(
+            "admin_update_user_attributes",
+            UserPoolId=pool_id,
+            Username=email,
+            UserAttributes=[{"Name": "email_verified", "Value": "true"}],
+        )
+    try:
+        cognito.call(
+            "admin_set_user_password",
+            UserPoolId=pool_id,
+            Username=email,
+            Password=password,
+            Permanent=True,
+        )
+    except cognito.Refused as refused:
+        refuse_password(refused, password_path)
+        raise
+    return person
 
 
-def _refuse_password(refused: cognito.Refused, path: str) -> None:
+def of(username: str) -> Known:
+    """The account with this person id or email address. Raises Refused where there is none."""
+    found = cognito.call(
+        "admin_get_user", UserPoolId=cognito.pool().user_pool_id, Username=username
+    )
+    attributes = {entry["Name"]: entry["Value"] for entry in found["UserAttributes"]}
+    return Known(
+        attributes["sub"],
+        str(fold_email(attributes.get("email", ""))),
+        attributes.get("email_verified") == "true" and found.get("UserStatus") != _FEDERATED,
+        _TOTP in found.get("UserMFASettingList", ()),
+    )
+
+
+def refuse_password(refused: cognito.Refused, path: str) -> None:
+    """Raises Invalid where it was the password that Cognito refused."""
     if refused.code in cognito.PASSWORD_REFUSED:
         raise Invalid.of(path, "The password does not meet the policy", "password_policy")
 

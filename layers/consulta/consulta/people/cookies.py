@@ -1,5 +1,9 @@
 """The cookie that holds the refresh token, and what guards it from other sites.
 
+Its value is ``<person>.<session>.<refresh token>``: the token alone says to nobody but Cognito
+whose it is, and the session's row is looked at before Cognito is asked. The two ids are no secret
+to their owner, and prove nothing without the token.
+
 Source: RFC 6265bis and OWASP's CSRF cheat sheet. ``SameSite=Strict`` keeps other sites from sending
 the cookie; the header, which a form cannot set and CORS does not let a stranger set, is the second
 lock, for sister subdomains, which are the same site.

@@ -2,7 +2,7 @@
 
 from consulta.core import table
 from consulta.core.errors import NotFound
-from consulta.core.identity import Account, Membership
+from consulta.core.identity import MFA_NEEDED, Account, Membership
 from consulta.core.keys import Key, Tenant
 from consulta.core.permissions import GRANTS, Role
 from consulta.people import accounts
@@ -26,18 +26,21 @@ def me(account: Account, practice_header: str | None) -> MeOut:
     }
     profile = chosen or next(iter(account.memberships), None)
     member = MemberItem.read(found[_member(profile)]) if profile else None
+    known = accounts.of(account.person)
     role = chosen.role if chosen else None
+    permissions = chosen.permissions if chosen else frozenset[str]()
     if role is None and account.operator and not practice_header:
-        role = Role.OPERATOR
+        role, permissions = Role.OPERATOR, GRANTS[Role.OPERATOR]
     return MeOut(
         person_id=account.person,
-        email=member.email if member else accounts.email_of(account.person),
+        email=member.email if member else known.email,
         name=member.name if member else "",
         operator=account.operator,
-        memberships=[_out(m, names[m.practice]) for m in account.memberships],
+        mfa_enabled=known.mfa,
+        memberships=[to_out(m, names[m.practice]) for m in account.memberships],
         practice=names[chosen.practice] if chosen else None,
         role=role,
-        permissions=sorted(GRANTS[role]) if role else [],
+        permissions=sorted(permissions),
     )
 
 
@@ -61,7 +64,8 @@ def _member(membership: Membership) -> Key:
     return Tenant(membership.practice).item(MEMBER, membership.member)
 
 
-def _out(membership: Membership, practice: PracticeName) -> MembershipOut:
+def to_out(membership: Membership, practice: PracticeName) -> MembershipOut:
+    """A membership as the API shows it."""
     subject = membership.subject or None
     is_patient = membership.role is Role.PATIENT
     return MembershipOut(
@@ -70,4 +74,5 @@ def _out(membership: Membership, practice: PracticeName) -> MembershipOut:
         member_id=membership.member,
         expert_id=None if is_patient else subject,
         patient_id=subject if is_patient else None,
+        mfa_required=membership.blocked == MFA_NEEDED,
     )

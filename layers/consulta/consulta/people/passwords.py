@@ -22,7 +22,11 @@ def check_policy(password: SecretStr) -> SecretStr:
     """Raises ValueError that says what is missing, never what was sent."""
     if len(password) < MIN_LENGTH:
         raise ValueError(f"The password needs at least {MIN_LENGTH} characters")
-    letters = set(password.get_secret_value())
+    text = password.get_secret_value()
+    # Cognito takes a space within a password and none around it.
+    if text != text.strip():
+        raise ValueError("The password begins or ends with white space")
+    letters = set(text)
     missing = [name for name, members in _CLASSES if letters.isdisjoint(members)]
     if missing:
         raise ValueError(f"The password needs {' and '.join(missing)}")

@@ -2,17 +2,18 @@
 
 from typing import Any
 
-from consulta.core import ids, table
+from consulta.core import ids, table, trail
 from consulta.core.cursor import decode, encode
-from consulta.core.errors import Invalid, NotFound, Problem
+from consulta.core.errors import Busy, Invalid, NotFound, Problem
 from consulta.core.http import check_version
 from consulta.core.idempotency import LABEL, Idempotent
 from consulta.core.identity import Principal
+from consulta.core.item import Actor
 from consulta.core.keys import Tenant
 from consulta.core.time import local_day, now, to_text
 from consulta.people import practices, writes
 from consulta.people.contact import fold_name, to_e164
-from consulta.people.records import PATIENT, PatientItem
+from consulta.people.records import PATIENT, PatientItem, PracticeItem
 from consulta.people.schema.patients import (
     PatientIn,
     PatientMatches,
@@ -33,12 +34,28 @@ def create(by: Principal, body: PatientIn, key: str | None) -> PatientOut:
     once = Idempotent.of(tenant, by.person, key, body)
     if once.result:
         return get(by, once.result)
-    practice = practices.of(tenant)
-    patient_id, instant = ids.new_id("pat"), now()
+    patient, actions = making(practices.of(tenant), by.actor, body)
+    try:
+        table.transact([*actions, *once.actions(patient.item_id)])
+    except table.ConditionFailed as failed:
+        if LABEL in failed.labels:
+            return get(by, once.again().result)
+        raise _refusal(failed, None) from None
+    return to_out(by, patient)
+
+
+def making(
+    practice: PracticeItem, by: Actor, body: PatientIn
+) -> tuple[PatientItem, list[table.Action]]:
+    """A new patient and everything that must be written for them, in one transaction.
+
+    Raises Invalid for a phone that is none.
+    """
+    tenant, patient_id, instant = practice.tenant, ids.new_id("pat"), now()
     patient = PatientItem.create(
         tenant.item(PATIENT, patient_id),
         PATIENT,
-        by.actor,
+        by,
         name=body.name,
         phone=_e164(body.phone, practice.country),
         email=body.email,
@@ -53,18 +70,11 @@ def create(by: Principal, body: PatientIn, key: str | None) -> PatientOut:
     )
     actions = [
         table.put_new(patient),
-        *once.actions(patient_id),
         writes.claim(tenant, writes.PATIENT_PHONE, patient.phone, patient_id),
     ]
     if patient.email:
         actions.append(writes.claim(tenant, writes.PATIENT_EMAIL, patient.email, patient_id))
-    try:
-        table.transact(actions)
-    except table.ConditionFailed as failed:
-        if LABEL in failed.labels:
-            return get(by, once.again().result)
-        raise _refusal(failed, None) from None
-    return to_out(by, patient)
+    return patient, actions
 
 
 def listing(by: Principal, limit: int, cursor: str | None) -> PatientPage:
@@ -74,7 +84,7 @@ def listing(by: Principal, limit: int, cursor: str | None) -> PatientPage:
     query = table.Query(tenant.listing(PATIENT), index="l1", newest_first=True)
     page = query.page(limit, decode(cursor, *scope))
     return PatientPage(
-        items=[to_out(by, PatientItem.read(raw)) for raw in page.items],
+        items=_told(by, [PatientItem.read(raw) for raw in page.items]),
         next_cursor=encode(page.last_key, *scope),
     )
 
@@ -83,13 +93,13 @@ def search(by: Principal, body: PatientSearchIn) -> PatientMatches:
     """By the beginning of a name (case and accents do not matter), or a whole phone or email."""
     tenant = by.tenant
     if body.name is not None:
-        return PatientMatches(items=[to_out(by, p) for p in _named(tenant, body.name)])
+        return PatientMatches(items=_told(by, _named(tenant, body.name)))
     if body.phone is not None:
         phone = _e164(body.phone, practices.of(tenant).country)
         found = writes.holder(tenant, writes.PATIENT_PHONE, phone)
     else:
         found = writes.holder(tenant, writes.PATIENT_EMAIL, str(body.email))
-    return PatientMatches(items=[to_out(by, _load(tenant, found))] if found else [])
+    return PatientMatches(items=_told(by, [_load(tenant, found)] if found else []))
 
 
 def _named(tenant: Tenant, name: str) -> list[PatientItem]:
@@ -101,8 +111,8 @@ def _named(tenant: Tenant, name: str) -> list[PatientItem]:
 
 
 def get(by: Principal, patient_id: str) -> PatientOut:
-    """One patient. Raises NotFound."""
-    return to_out(by, _load(by.tenant, patient_id))
+    """One patient. Raises NotFound, Busy where a reading of notes cannot be recorded."""
+    return _told(by, [_load(by.tenant, patient_id)])[0]
 
 
 def change(by: Principal, patient_id: str, body: PatientPatch, if_match: str | None) -> PatientOut:
@@ -121,7 +131,7 @@ def change(by: Principal, patient_id: str, body: PatientPatch, if_match: str | N
         wanted["phone"] = _e164(str(wanted["phone"]), practices.of(tenant).country)
     changed = {name: new for name, new in wanted.items() if new != getattr(patient, name)}
     if not changed:
-        return to_out(by, patient)
+        return _told(by, [patient])[0]
     values: dict[str, Any] = {name: new for name, new in changed.items() if new is not None}
     if "name" in values:
         values["l2sk"] = _by_name(values["name"], patient_id)
@@ -138,7 +148,7 @@ def change(by: Principal, patient_id: str, body: PatientPatch, if_match: str | N
         table.transact(actions)
     except table.ConditionFailed as failed:
         raise _refusal(failed, if_match) from None
-    return to_out(by, _load(tenant, patient_id))
+    return _told(by, [_load(tenant, patient_id)])[0]
 
 
 def _moves(
@@ -212,6 +222,21 @@ def _refusal(failed: table.ConditionFailed, if_match: str | None) -> Problem:
             return writes.taken("body.email", "A patient with this email exists", failed)
         case _:
             return writes.lost_race(if_match)
+
+
+def _told(by: Principal, patients: list[PatientItem]) -> list[PatientOut]:
+    """Patients as they were read: that somebody sees their notes is recorded, or they do not."""
+    seen = [patient.item_id for patient in patients if patient.notes and by.may("notes:read")]
+    if seen and not trail.record(
+        "notes_read",
+        by.practice,
+        by=by.actor.id,
+        request_id=by.request_id,
+        origin=by.origin,
+        facts={"patients": " ".join(seen)},
+    ):
+        raise Busy("The reading of notes cannot be recorded now, try again")
+    return [to_out(by, patient) for patient in patients]
 
 
 def to_out(by: Principal, patient: PatientItem) -> PatientOut:

@@ -5,14 +5,14 @@ from typing import Any
 
 from consulta.core import ids, keys, table
 from consulta.core.cursor import decode, encode
-from consulta.core.errors import NotFound
+from consulta.core.errors import Forbidden, NotFound
 from consulta.core.http import check_version
 from consulta.core.idempotency import LABEL, Idempotent
 from consulta.core.identity import Principal
 from consulta.core.keys import Tenant
 from consulta.core.permissions import Role
 from consulta.core.time import now, to_text
-from consulta.people import accounts, members, writes
+from consulta.people import accounts, members, owners, writes
 from consulta.people.policy import default_policy, to_stored
 from consulta.people.records import PRACTICE, PracticeItem
 from consulta.people.schema.practices import (
@@ -21,6 +21,7 @@ from consulta.people.schema.practices import (
     PracticeOut,
     PracticePage,
     PracticePatch,
+    SecuritySettings,
 )
 
 # Operators are in no practice: their idempotency keys are kept apart from every practice's.
@@ -60,7 +61,14 @@ def create(by: Principal, body: PracticeIn, key: str | None) -> PracticeCreated:
         patient=None,
     )
     try:
-        table.transact([table.put_new(practice), *actions, *once.actions(practice_id)])
+        table.transact(
+            [
+                table.put_new(practice),
+                owners.first(tenant),
+                *actions,
+                *once.actions(practice_id),
+            ]
+        )
     except table.ConditionFailed as failed:
         # Every other part is new with the practice's id.
         if failed.labels != [LABEL]:
@@ -104,7 +112,7 @@ def _own(by: Principal, practice_id: str) -> PracticeItem:
 
 def get(by: Principal, practice_id: str) -> PracticeOut:
     """The caller's own practice. Raises NotFound for any other."""
-    return to_out(_own(by, practice_id), commission=by.role is not Role.PATIENT)
+    return to_out(_own(by, practice_id), staff=by.role is not Role.PATIENT)
 
 
 def change(
@@ -112,15 +120,23 @@ def change(
 ) -> PracticeOut:
     """Change the caller's own practice. A new policy holds for what is booked from now on.
 
-    Raises NotFound, PreconditionFailed, Conflict.
+    Raises NotFound, Forbidden where ``security`` is changed by who is no owner,
+    PreconditionFailed, Conflict.
     """
     practice = _own(by, practice_id)
+    if body.security is not None and not by.may("practice:own"):
+        raise Forbidden("Only an owner changes the practice's security")
     check_version(if_match, practice.version)
     values: dict[str, Any] = body.model_dump(include={"name", "zone"}, exclude_none=True)
     if body.policy is not None:
         version = int(practice.policy["version"]) + 1
         policy = to_stored(body.policy, practice.currency, version)
         values["policy"] = PracticeItem.policy.serialize(policy)
+    if body.security is not None:
+        settings = security_of(practice).model_copy(
+            update=body.security.model_dump(exclude_none=True)
+        )
+        values["security"] = PracticeItem.security.serialize(settings.model_dump())
     if not values:
         return to_out(practice)
     try:
@@ -130,8 +146,13 @@ def change(
     return to_out(of(by.tenant))
 
 
-def to_out(practice: PracticeItem, *, commission: bool = True) -> PracticeOut:
-    """A practice as the API shows it."""
+def security_of(practice: PracticeItem) -> SecuritySettings:
+    """What its owner opened or demands; all is off where nothing was ever set."""
+    return SecuritySettings.model_validate(practice.security or {})
+
+
+def to_out(practice: PracticeItem, *, staff: bool = True) -> PracticeOut:
+    """A practice as the API shows it: its terms with the platform and security to staff only."""
     percent = Decimal(int(practice.commission_bps)) / 100
     return PracticeOut(
         id=practice.item_id,
@@ -139,8 +160,9 @@ def to_out(practice: PracticeItem, *, commission: bool = True) -> PracticeOut:
         zone=practice.zone,
         currency=practice.currency,
         country=practice.country,
-        commission_percent=f"{percent:.2f}" if commission else None,
+        commission_percent=f"{percent:.2f}" if staff else None,
         policy=practice.policy,
+        security=security_of(practice) if staff else None,
         created_at=practice.created_at,
         version=int(practice.version),
     )

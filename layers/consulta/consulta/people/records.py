@@ -1,4 +1,4 @@
-"""Stored items of people: practice, member, expert, patient."""
+"""Stored items of people: practice, member, role, invitation, expert, patient, API key."""
 
 from typing import Any
 
@@ -13,10 +13,16 @@ from pynamodb.attributes import (
 from consulta.core.item import InstantAttribute, Item, ListedItem
 
 PRACTICE, MEMBER, EXPERT, PATIENT = "PRACTICE", "MEMBER", "EXPERT", "PATIENT"
+API_KEY = "API_KEY"
+ROLE, INVITATION = "ROLE", "INVITATION"
 
 
 class PracticeItem(Item):
-    """The tenant. ``policy`` is the default of MONEY_AND_BOOKING_RULES §9, copied at booking."""
+    """The tenant. ``policy`` is the default of MONEY_AND_BOOKING_RULES §9, copied at booking.
+
+    ``security`` is what its owner opened or demands: ``{"mfa_required", "experts_see_all",
+    "self_sign_up"}``, each true or false; what is not there is false.
+    """
 
     name = UnicodeAttribute()
     zone = UnicodeAttribute()
@@ -24,18 +30,56 @@ class PracticeItem(Item):
     country = UnicodeAttribute()
     commission_bps = NumberAttribute()
     policy = JSONAttribute()
+    security = JSONAttribute(null=True)
     l1pk = UnicodeAttribute()
     l1sk = UnicodeAttribute()
 
 
 class MemberItem(ListedItem):
-    """A person in a practice. ``subject`` is the expert or patient id that they are, if any."""
+    """A person in a practice. ``subject`` is the expert or patient id that they are, if any.
+
+    ``role_id`` is the practice's own role of who has the role ``custom``. ``deactivated_at`` is on
+    the membership row too: what the authorizer reads.
+    """
 
     person_id = UnicodeAttribute()
     role = UnicodeAttribute()
     email = UnicodeAttribute()
     name = UnicodeAttribute()
     subject = UnicodeAttribute(default="")
+    role_id = UnicodeAttribute(null=True)
+    deactivated_at = InstantAttribute(null=True)
+
+
+class RoleItem(ListedItem):
+    """A role that a practice made: a name and the permissions that it grants.
+
+    How many members have it is counted in a row under it, so that giving it to somebody does not
+    change its version.
+    """
+
+    name = UnicodeAttribute()
+    permissions: ListAttribute[Any] = ListAttribute(default=list)
+
+
+class InvitationItem(ListedItem):
+    """Somebody who may come in until ``valid_until``: the sha256 of the mailed token is kept only.
+
+    ``state`` is ``open``, ``accepted`` (by ``member_id``) or ``revoked``; an open one whose time is
+    over stays open, and can be sent again. ``mailed_at`` is missing where the mail was refused.
+    """
+
+    email = UnicodeAttribute()
+    name = UnicodeAttribute()
+    role = UnicodeAttribute()
+    role_id = UnicodeAttribute(null=True)
+    expert = JSONAttribute(null=True)
+    patient_id = UnicodeAttribute(null=True)
+    state = UnicodeAttribute(default="open")
+    token_digest = UnicodeAttribute()
+    valid_until = InstantAttribute()
+    mailed_at = InstantAttribute(null=True)
+    member_id = UnicodeAttribute(null=True)
 
 
 class ExpertItem(ListedItem):
@@ -72,3 +116,23 @@ class PatientItem(ListedItem):
     deleted_at = InstantAttribute(null=True)
     l2pk = UnicodeAttribute(null=True)
     l2sk = UnicodeAttribute(null=True)
+
+
+class ApiKeyItem(ListedItem):
+    """An API key without its secret. ``l2`` is its member's list.
+
+    ``lifetime_s`` is what a rotation gives the next one; ``hint`` is enough to recognise a key by.
+    """
+
+    member_id = UnicodeAttribute()
+    person_id = UnicodeAttribute()
+    name = UnicodeAttribute()
+    hint = UnicodeAttribute()
+    permissions: ListAttribute[Any] = ListAttribute(default=list)
+    expires_at = InstantAttribute()
+    lifetime_s = NumberAttribute()
+    revoked_at = InstantAttribute(null=True)
+    replaces = UnicodeAttribute(null=True)
+    replaced_by = UnicodeAttribute(null=True)
+    l2pk = UnicodeAttribute()
+    l2sk = UnicodeAttribute()

@@ -1,8 +1,9 @@
 """Verification of Cognito access tokens.
 
 Source: the Cognito developer guide, "Verifying JSON web tokens": RS256 by the pool's JWKS, ``iss``,
-``client_id``, ``token_use`` and ``exp``. An access token has no ``aud``; an ID token has one and is
-refused, since it is made for the app and carries personal data.
+``token_use`` and ``exp``. An access token has no ``aud``; an ID token has one and is refused, since
+it is made for the app and carries personal data. ``client_id`` is ours, or that of a practice's own
+sign-in: then the session has to name it, which only the authorizer can see.
 """
 
 import re
@@ -34,10 +35,12 @@ class Flaw(StrEnum):
     MISSING = "missing"
     EXPIRED = "expired"
     INVALID = "invalid"
+    ENDED = "ended"
+    KEY = "key"
 
 
 class BadToken(Exception):
-    """The request has no good access token."""
+    """The request has no good access token, or no good API key."""
 
     def __init__(self, flaw: Flaw) -> None:
         super().__init__(flaw)
@@ -54,11 +57,17 @@ class TokenSettings(settings.Settings):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What we use of a good token. ``expires_at`` is in epoch seconds."""
+    """What we use of a good token. ``expires_at`` is in epoch seconds.
+
+    ``session`` is the ``origin_jti`` that a sign-in and all its refreshed tokens share; ``client``
+    the app client, where it is not our own.
+    """
 
     person: str
     operator: bool
     expires_at: int
+    session: str
+    client: str = ""
 
 
 def bearer(header: str | None) -> str:
@@ -88,7 +97,7 @@ def verify(token: str) -> Claims:
             algorithms=ALGORITHMS,
             issuer=wanted.token_issuer,
             leeway=LEEWAY_S,
-            options={"require": ["exp", "iss", "sub", "client_id", "token_use"]},
+            options={"require": ["exp", "iss", "sub", "client_id", "token_use", "origin_jti"]},
         )
     except jwt.ExpiredSignatureError:
         raise BadToken(Flaw.EXPIRED) from None
@@ -96,9 +105,22 @@ def verify(token: str) -> Claims:
         raise
     except jwt.PyJWTError:
         raise BadToken(Flaw.INVALID) from None
-    if claims["client_id"] != wanted.client_id or claims["token_use"] != _ACCESS:
+    parts = (claims["sub"], claims["client_id"], claims["origin_jti"])
+    if claims["token_use"] != _ACCESS or not all(_is_part(part) for part in parts):
         raise BadToken(Flaw.INVALID)
-    return Claims(claims["sub"], OPERATORS in _groups(claims), int(claims["exp"]))
+    foreign = claims["client_id"] != wanted.client_id
+    return Claims(
+        claims["sub"],
+        OPERATORS in _groups(claims),
+        int(claims["exp"]),
+        claims["origin_jti"],
+        claims["client_id"] if foreign else "",
+    )
+
+
+def _is_part(value: Any) -> bool:
+    """Whether it can be part of a key: a malformed claim is a bad token, not a failure of ours."""
+    return isinstance(value, str) and value != "" and "#" not in value
 
 
 def _key(token: str, url: str) -> jwt.PyJWK:

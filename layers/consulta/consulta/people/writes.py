@@ -10,6 +10,7 @@ MEMBER_EMAIL, PATIENT_EMAIL, PATIENT_PHONE, PATIENT_LOGIN = (
     "PATIENT_PHONE",
     "PATIENT_LOGIN",
 )
+ROLE_NAME, INVITATION_EMAIL = "ROLE_NAME", "INVITATION_EMAIL"
 
 
 def claim(tenant: Tenant, what: str, value: str, item_id: str) -> table.Action:

@@ -10,8 +10,8 @@ import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 
-from consulta.core import aws, keys, settings, table
-from consulta.core.errors import NotFound
+from consulta.core import aws, keys, settings, table, trail
+from consulta.core.errors import Busy, NotFound
 from consulta.core.keys import Tenant
 from consulta.core.time import from_epoch, now, to_epoch
 from consulta.reports.records import Format
@@ -89,4 +89,10 @@ def open_link(token: str) -> str:
     raw = table.get_raw(keys.download(_digest(token)))
     if raw is None or from_epoch(int(raw["expires_at"]["N"])) < now():
         raise NotFound("This link is not valid, or no longer")
-    return presigned(raw["file"]["S"])
+    file_key = raw["file"]["S"]
+    practice, report_id, _ = file_key.split("/", 2)
+    if not trail.record(
+        "exported", practice, by="link", request_id="", facts={"reports": report_id}
+    ):
+        raise Busy("The export cannot be recorded now, try again")
+    return presigned(file_key)

@@ -7,7 +7,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 from ulid import ULID
 
-from consulta.core import aws, cursor, settings, table
+from consulta.core import aws, cursor, settings, table, trail
 from consulta.core.errors import Busy, NotFound
 from consulta.core.idempotency import Idempotent
 from consulta.core.identity import Principal
@@ -117,8 +117,8 @@ def find(tenant: Tenant, report_id: str) -> ReportItem:
 
 
 def get(caller: Principal, report_id: str) -> Report:
-    """One report with fresh addresses of its files."""
-    return to_api(find(caller.tenant, report_id))
+    """One report with fresh addresses of its files. Raises NotFound, Busy."""
+    return _told(caller, [find(caller.tenant, report_id)])[0]
 
 
 def page(caller: Principal, limit: int, cursor_: str | None) -> ReportPage:
@@ -128,9 +128,24 @@ def page(caller: Principal, limit: int, cursor_: str | None) -> ReportPage:
         limit, cursor.decode(cursor_, *scope)
     )
     return ReportPage(
-        items=[to_api(ReportItem.read(raw)) for raw in found.items],
+        items=_told(caller, [ReportItem.read(raw) for raw in found.items]),
         next_cursor=cursor.encode(found.last_key, *scope),
     )
+
+
+def _told(caller: Principal, items: list[ReportItem]) -> list[Report]:
+    """Reports with addresses that open their files: recorded as an export, or not given out."""
+    exported = [item.item_id for item in items if item.files]
+    if exported and not trail.record(
+        "exported",
+        caller.practice,
+        by=caller.actor.id,
+        request_id=caller.request_id,
+        origin=caller.origin,
+        facts={"reports": " ".join(exported)},
+    ):
+        raise Busy("The export cannot be recorded now, try again")
+    return [to_api(item) for item in items]
 
 
 def to_api(item: ReportItem) -> Report:

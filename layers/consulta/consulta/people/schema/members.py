@@ -8,43 +8,39 @@ from pydantic import model_validator
 from consulta.core.fields import Name
 from consulta.core.http import ApiModel, Id
 from consulta.core.permissions import Role
-from consulta.people.contact import Email
-from consulta.people.passwords import NewPassword
 from consulta.people.schema.experts import ExpertIn
 from consulta.people.schema.fields import Version
 
 
-class MemberIn(ApiModel):
-    """Let somebody in. ``expert`` for who sees patients, ``patient_id`` for a patient's login."""
+class MemberPatch(ApiModel):
+    """What of a member changes: a built-in ``role``, or ``role_id`` of the practice's own.
 
-    email: Email
-    name: Name
-    role: Literal["owner", "admin", "expert", "billing", "viewer", "patient"]
-    temporary_password: NewPassword
-    patient_id: Id | None = None
+    ``expert`` gives a profile to a member who has none and sees patients from now on.
+    """
+
+    name: Name | None = None
+    role: Literal["owner", "admin", "expert", "billing", "viewer"] | None = None
+    role_id: Id | None = None
     expert: ExpertIn | None = None
 
     @model_validator(mode="after")
-    def _subject(self) -> Self:
-        role = Role(self.role)
-        if (role is Role.PATIENT) != (self.patient_id is not None):
-            raise ValueError("patient_id belongs to the role patient, and the role needs it")
-        if role is Role.EXPERT and self.expert is None:
-            raise ValueError("the role expert needs expert")
-        if self.expert is not None and role not in {Role.OWNER, Role.ADMIN, Role.EXPERT}:
-            raise ValueError("only an owner, an admin or an expert sees patients")
+    def _one_role(self) -> Self:
+        if self.role is not None and self.role_id is not None:
+            raise ValueError("either role or role_id")
         return self
 
 
 class MemberOut(ApiModel):
-    """A member of the practice, or a patient's login."""
+    """A member of the practice, or a patient's login. ``role_id`` belongs to the role custom."""
 
     id: Id
     email: str
     name: str
     role: Role
+    role_id: Id | None
     expert_id: Id | None
     patient_id: Id | None
+    deactivated_at: datetime | None
     created_at: datetime
     version: Version
 

@@ -45,16 +45,37 @@ class PracticeIn(ApiModel):
     owner: OwnerIn
 
 
+class SecuritySettings(ApiModel):
+    """What a practice's owner opened or demands.
+
+    ``mfa_required``: members come in with a second factor only. ``experts_see_all``: experts see
+    everybody's appointments, not just their own. ``self_sign_up``: patients make logins themselves.
+    """
+
+    mfa_required: bool = False
+    experts_see_all: bool = False
+    self_sign_up: bool = False
+
+
+class SecurityPatch(ApiModel):
+    """What of the security changes; only owners may."""
+
+    mfa_required: bool | None = None
+    experts_see_all: bool | None = None
+    self_sign_up: bool | None = None
+
+
 class PracticePatch(ApiModel):
     """What of a practice changes. Its currency never does: money has been booked in it."""
 
     name: Name | None = None
     zone: Zone | None = None
     policy: PolicySettings | None = None
+    security: SecurityPatch | None = None
 
 
 class PracticeOut(ApiModel):
-    """A practice. Patients are not shown ``commission_percent``."""
+    """A practice. Patients are not shown ``commission_percent`` and ``security``."""
 
     id: Id
     name: str
@@ -63,6 +84,7 @@ class PracticeOut(ApiModel):
     country: str
     commission_percent: str | None
     policy: dict[str, Any]
+    security: SecuritySettings | None
     created_at: datetime
     version: Version
 

@@ -1,0 +1,1 @@
+"""What a practice has used, for its bill."""

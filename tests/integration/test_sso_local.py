@@ -1,0 +1,168 @@
+"""Single sign-on from end to end on the local AWS: its user pool, and an identity provider of ours.
+
+The function runs in this process; the browser is played by httpx, one redirect at a time.
+"""
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import httpx
+import jwt
+import pytest
+
+from consulta.core import aws
+from consulta.people import sessions
+from local import processes
+from local.environment import REGION, endpoint, ministack_environment
+from local.processes import Service
+from tests.conftest import CORE, forget
+from tests.integration.gaps_stack import ROOT, free_port
+from tests.template import create_table
+from tests.unit.people.calling import PRACTICE, Answer, call, signed_in
+
+OWNER, OPERATOR = signed_in("owner"), signed_in("operator")
+
+
+@dataclass
+class Provider:
+    """An OpenID provider that signs in whoever comes, as ``email``."""
+
+    issuer: str = ""
+    email: str = "Ana@clinic.example"
+
+    def get(self, path: str) -> tuple[int, dict[str, str], dict[str, str]]:
+        url = urlsplit(path)
+        if url.path == "/.well-known/openid-configuration":
+            names = {"authorization_endpoint": "authorize", "token_endpoint": "token"}
+            found = {name: f"{self.issuer}/{where}" for name, where in names.items()}
+            return 200, {}, {"issuer": self.issuer, **found}
+        asked = dict(parse_qsl(url.query))
+        back = urlencode({"code": "from-the-provider", "state": asked["state"]})
+        return 302, {"Location": f"{asked['redirect_uri']}?{back}"}, {}
+
+    def tokens(self, form: dict[str, str]) -> tuple[int, dict[str, str], dict[str, str]]:
+        if (form["code"], form["client_secret"]) != ("from-the-provider", "s3cret"):
+            return 400, {}, {"error": "invalid_grant"}
+        claims = {"sub": "u-1", "email": self.email}
+        token = jwt.encode(claims, "the-local-pool-does-not-look-at-this-key", algorithm="HS256")
+        return 200, {}, {"access_token": "at-the-provider", "id_token": token}
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    found = Provider()
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self, status: int, headers: dict[str, str], body: dict[str, str]) -> None:
+            text = json.dumps(body).encode()
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(text))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(text)
+
+        def do_GET(self) -> None:
+            self.answer(*found.get(self.path))
+
+        def do_POST(self) -> None:
+            raw = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            self.answer(*found.tokens(dict(parse_qsl(raw))))
+
+        def log_message(self, *_: Any) -> None:
+            """Tests are quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    found.issuer = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield found
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def pool_id(environment: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """A local AWS with a user pool and a table in it; everything of this process goes there."""
+    port = free_port()
+    base = endpoint(port)
+    for name in ("tmp", "layers"):
+        (tmp_path / name).mkdir()
+    variables = ministack_environment(port, tmp_path / "tmp", tmp_path / "layers", auth=False)
+    service = Service("aws", ("local.aws",), variables, f"{base}/_ministack/health")
+    try:
+        processes.start(tmp_path, [service], ROOT)
+        for name in ("AWS_ENDPOINT_URL", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+            environment.setenv(name, variables[name])
+        made = aws.client("cognito-idp", 5).create_user_pool(
+            PoolName="people", UsernameAttributes=["email"]
+        )
+        for name, value in {
+            "AWS_REGION": REGION,
+            "USER_POOL_ID": made["UserPool"]["Id"],
+            "CLIENT_ID": "client-of-the-template",
+            "SSO_BASE": base,
+            "APP_URL": "http://localhost:5173",
+            "PUBLIC_URL": base,
+        }.items():
+            environment.setenv(name, value)
+        forget()
+        create_table(aws.client("dynamodb"), "CoreTable", CORE)
+        yield str(made["UserPool"]["Id"])
+    finally:
+        processes.stop_all(tmp_path)
+
+
+def sign_in(email: str) -> Answer:
+    """What the callback answers to a browser that has been to the provider and back."""
+    started = call("sso", "POST", "/v1/auth/sso", {"email": email})
+    where = started.body["authorize_url"]
+    # The user pool, the provider, the user pool again; the fourth stop is ours.
+    for _ in range(3):
+        stop = httpx.get(where)
+        assert stop.status_code == 302, stop.text
+        where = stop.headers["location"]
+    back = urlsplit(where)
+    assert back.path == "/v1/auth/sso/callback"
+    cookies = [cookie.partition(";")[0] for cookie in started.cookies]
+    return call("sso", "GET", back.path, query=back.query, cookies=cookies)
+
+
+def test_a_practice_signs_in_by_its_own_provider(pool_id: str, provider: Provider) -> None:
+    body = {
+        "kind": "oidc",
+        "name": "Clinic",
+        "issuer": provider.issuer,
+        "client_id": "consulta",
+        "client_secret": "s3cret",
+        "domains": ["clinic.example"],
+    }
+    made = call("sso", "POST", "/v1/sso", body, context=OWNER)
+    assert made.status == 201
+    path = f"/v1/sso/{made.body['id']}"
+    ask = {"practice_id": PRACTICE, "domains": ["clinic.example"]}
+    assert call("sso", "POST", f"{path}/verify", ask, context=OPERATOR).body["state"] == "active"
+
+    signed = sign_in("ana@clinic.example")
+    assert (signed.status, signed.headers["Location"]) == (303, "http://localhost:5173/")
+    [kept] = [cookie for cookie in signed.cookies if cookie.startswith("consulta_refresh=")]
+    cookie = kept.partition(";")[0].partition("=")[2]
+    tokens = sessions.refresh(cookie, origin="127.0.0.1|test", request_id="request-1")
+    claims = jwt.decode(tokens.access_token, options={"verify_signature": False})
+    cognito = aws.client("cognito-idp", 5)
+    [client] = cognito.list_user_pool_clients(UserPoolId=pool_id)["UserPoolClients"]
+    assert (claims["client_id"], claims["token_use"]) == (client["ClientId"], "access")
+
+    provider.email = "eve@other.example"
+    refused = sign_in("ana@clinic.example")
+    assert refused.headers["Location"] == "http://localhost:5173/?sso_error=not_allowed"
+
+    assert call("sso", "DELETE", path, context=OWNER).status == 204
+    assert cognito.list_user_pool_clients(UserPoolId=pool_id)["UserPoolClients"] == []
+    assert cognito.list_identity_providers(UserPoolId=pool_id)["Providers"] == []
+    again = call("sso", "POST", "/v1/auth/sso", {"email": "ana@clinic.example"})
+    assert again.body == {"authorize_url": None}
