@@ -42,13 +42,13 @@ stop: $(INSTALLED)  ## Stop what `make run` started
 status: $(INSTALLED)  ## Say what of it runs
 	@$(STACK) status
 
-verify: $(INSTALLED)  ## Recompute every figure of the running system and compare
+verify: $(INSTALLED)  ## Recompute every figure of the running system and prove its audit
 	@$(PROJECT) consulta_cli verify
+	@$(PROJECT) consulta_cli audit verify
 
 # --- Checks --------------------------------------------------------------------------------------
 
-test: lint types contracts template openapi unit  ## Run every check and test
-	$(PYTEST) tests/integration tests/e2e
+test: lint types contracts template unit integration e2e  ## Run every check and test
 
 lint: $(INSTALLED)  ## Check style and formatting
 	$(BIN)/ruff check
@@ -69,7 +69,7 @@ unit: $(INSTALLED)  ## Test the rules, without sockets
 	$(PYTEST) tests/unit -n 2
 
 integration: openapi  ## Test against emulated AWS services
-	$(PYTEST) tests/integration
+	$(PYTEST) tests/integration -n 2 --dist loadfile
 
 e2e: $(INSTALLED)  ## Test the deployed system over HTTP
 	$(PYTEST) tests/e2e

@@ -150,7 +150,7 @@ def warm_up(api_url: str) -> None:
         "dashboard",
         "me",
     ]
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda name: httpx.get(f"{api_url}/v1/{name}", timeout=30), names))
 
 

@@ -11,8 +11,6 @@ from consulta.core.http import (
     Limit,
     needs,
 )
-from consulta.core.item import Actor
-from consulta.core.keys import Tenant
 from consulta.money import payees
 from consulta.people import invitations
 from consulta.people.schema import invitations as s
@@ -61,23 +59,18 @@ def revoke(invitation_id: Id, if_match: IfMatch = None) -> None:
 @needs(PUBLIC)
 def accept(body: s.AcceptIn) -> s.AcceptedOut:
     """Come in with a new account, by the token of the mailed link."""
-    return _let_in(invitations.accept(body, api.request_id, api.origin))
+    came = invitations.accept(body, api.request_id, api.origin)
+    payees.newcomer(came.practice.id, came.expert_id, api.request_id, api.origin)
+    return api.created(came, f"/v1/members/{came.member_id}")
 
 
 @api.post("/v1/invitations/accept-signed-in")
 @needs(SIGNED_IN)
 def accept_signed_in(body: s.AcceptSignedIn) -> s.AcceptedOut:
     """Come in with the account that is signed in."""
-    found = invitations.accept_signed_in(api.account, body, api.request_id, api.origin)
-    return _let_in(found)
-
-
-def _let_in(accepted: s.AcceptedOut) -> s.AcceptedOut:
-    if accepted.expert_id:
-        # The practice's account may be ready already; people know nothing of money.
-        by = Actor("invitation", api.request_id, api.origin)
-        payees.update_readiness(Tenant(accepted.practice.id), accepted.expert_id, by)
-    return api.created(accepted, f"/v1/members/{accepted.member_id}")
+    came = invitations.accept_signed_in(api.account, body, api.request_id, api.origin)
+    payees.newcomer(came.practice.id, came.expert_id, api.request_id, api.origin)
+    return api.created(came, f"/v1/members/{came.member_id}")
 
 
 lambda_handler = api.handler

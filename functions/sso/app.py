@@ -1,7 +1,5 @@
 """Single sign-on: a practice's identity providers (/v1/sso), and signing in (/v1/auth/sso)."""
 
-from http import HTTPStatus
-
 from aws_lambda_powertools.event_handler import Response
 
 from consulta.core.http import PUBLIC, Api, Cursor, Id, IdempotencyKey, IfMatch, Limit, needs
@@ -60,11 +58,8 @@ def verify(sso_id: Id, body: s.VerifyIn) -> s.SsoOut:
 @needs(PUBLIC)
 def start(body: s.SsoStartIn) -> s.SsoStartOut:
     """Where the browser goes on, where the address's domain has single sign-on."""
-    started = sso_sign_in.start(body.email)
-    response = api.ok(s.SsoStartOut(authorize_url=started.authorize_url if started else None))
-    if started:
-        response.cookies = [sso_sign_in.browser_cookie(started.browser)]
-    return response
+    answer, cookies = sso_sign_in.start(body.email)
+    return api.ok(answer, cookies=cookies)
 
 
 @api.get("/v1/auth/sso/callback")
@@ -74,8 +69,7 @@ def callback(code: s.Code = None, state: s.State = None) -> Response[None]:
     where, cookies = sso_sign_in.come_back(
         code, state, api.current_event.cookies, origin=api.origin, request_id=api.request_id
     )
-    headers = {"Location": where, "Cache-Control": "no-store"}
-    return Response(HTTPStatus.SEE_OTHER, headers=headers, cookies=cookies)
+    return api.see_other(where, cookies)
 
 
 lambda_handler = api.handler

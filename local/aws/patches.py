@@ -23,7 +23,7 @@ from local.aws.streams import honour_stream_failure_settings
 from local.aws.workers import (
     do_not_wait_for_silent_functions,
     extract_each_layer_once,
-    hide_the_virtual_environment,
+    fork_workers_below_the_environment,
 )
 
 PATCHES = (
@@ -38,7 +38,7 @@ PATCHES = (
     answer_only_what_was_asked,
     do_not_wait_for_silent_functions,
     extract_each_layer_once,
-    hide_the_virtual_environment,
+    fork_workers_below_the_environment,
     check_batches_as_what_they_hold,
     check_schedules_in_their_group,
     check_whom_a_mail_is_from,

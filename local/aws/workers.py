@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
@@ -13,6 +14,8 @@ from typing import Any
 
 from ministack.core import lambda_runtime
 from ministack.services import lambda_svc
+
+from local.aws import forks
 
 # Two layers each for a few stacks that run side by side, or for going back to the last build.
 KEPT_LAYERS = 8
@@ -46,12 +49,11 @@ def extract_each_layer_once() -> None:
         config = worker.config
         folders = [str(_extracted(layer)) for layer in config.get("Layers", [])]
         variables = config.get("Environment", {}).get("Variables", {})
-        worker.config = config | {
-            "Layers": [],
-            "Environment": {
-                "Variables": variables | {"_LAMBDA_LAYERS_DIRS": os.pathsep.join(folders)}
-            },
+        ours = {
+            "_LAMBDA_LAYERS_DIRS": os.pathsep.join(folders),
+            forks.SOCKET: _fork_server(tuple(folders)),
         }
+        worker.config = config | {"Layers": [], "Environment": {"Variables": variables | ours}}
         try:
             spawn(worker)
         finally:
@@ -60,19 +62,48 @@ def extract_each_layer_once() -> None:
     lambda_runtime.Worker._spawn = spawn_with_shared_layers
 
 
-def hide_the_virtual_environment() -> None:
-    """Gap: a function can import whatever the developer has installed.
+def fork_workers_below_the_environment() -> None:
+    """Gap: a function can import whatever the developer has installed, and takes a second to start.
 
     A dependency that is missing from the layers would be noticed on AWS only. Workers run on
-    the interpreter below the virtual environment, which has nothing but the standard library.
+    the interpreter below the virtual environment, which has nothing but the standard library, and
+    are forked from a process that has the layers' packages imported (forks.py).
     """
     detect = lambda_runtime._detect_runtime_binary
+    launcher = Path(tempfile.mkdtemp(prefix="worker-")) / "worker"
+    launcher.write_text(
+        f"#!{sys._base_executable} -IS\n"
+        f"import runpy\nrunpy.run_path({forks.__file__!r}, run_name='__main__')\n"
+    )
+    launcher.chmod(0o700)
 
     def detect_below_the_environment(runtime: str) -> tuple[str, str]:
         binary, script = detect(runtime)
-        return (sys._base_executable if binary == sys.executable else binary), script
+        return (str(launcher) if binary == sys.executable else binary), script
 
     lambda_runtime._detect_runtime_binary = detect_below_the_environment
+
+
+_starting = threading.Lock()
+_fork_servers: dict[tuple[str, ...], tuple[str, subprocess.Popen[str]]] = {}
+
+
+def _fork_server(layers: tuple[str, ...]) -> str:
+    """The address of the process from which workers with these layers are forked."""
+    with _starting:
+        if layers not in _fork_servers:
+            address = str(Path(tempfile.mkdtemp(prefix="forks-")) / "socket")
+            # It ends when its standard input does: with MiniStack, however that ends.
+            server = subprocess.Popen(
+                [sys._base_executable, "-I", forks.__file__, "serve", address, *layers],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            if not server.stdout or server.stdout.readline() != "ready\n":
+                raise RuntimeError("The process that forks workers did not start.")
+            _fork_servers[layers] = address, server
+        return _fork_servers[layers][0]
 
 
 def _extracted(layer: str | dict[str, Any]) -> Path:

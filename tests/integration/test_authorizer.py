@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from consulta.core import keys, table
+from consulta.core.errors import MfaRequired
 from consulta.core.identity import Membership, authorizer_context, principal_of
 from consulta.core.item import Actor
 from consulta.core.keys import Tenant, all_practices
 from consulta.core.permissions import GRANTS, Role
 from consulta.core.time import now, to_text
-from consulta.people import memberships, tokens
+from consulta.people import memberships, session_rows, tokens
 from consulta.people.authorization import Memory, context_of
 from consulta.people.credentials import NewKey, checksum, key_id
 from consulta.people.policy import default_policy
@@ -181,6 +182,23 @@ def test_a_second_factor_is_asked_for_per_practice(faults: Faults) -> None:
         assert answer.status == status
         if status == 403:
             assert answer.body["type"] == "urn:consulta:problem:mfa-required"
+
+
+@pytest.mark.parametrize(("own", "other"), [(PRACTICE_ID, OTHER_ID), (OTHER_ID, PRACTICE_ID)])
+def test_single_sign_on_is_a_second_factor_in_its_practice_only(
+    faults: Faults, own: str, other: str
+) -> None:
+    for practice in (PRACTICE_ID, OTHER_ID):
+        make_practice(practice, mfa_required=True)
+        join(Role.VIEWER, practice)
+    begin_session(mfa_practice=own)
+    context = asked()
+    assert principal_of(context, own, "r").role is Role.VIEWER
+    with pytest.raises(MfaRequired):
+        principal_of(context, other, "r")
+    # An authenticator app's code counts everywhere, also when it comes later.
+    session_rows.set_mfa(PERSON, SESSION, mfa=True)
+    assert principal_of(asked(), other, "r").role is Role.VIEWER
 
 
 def test_who_is_deactivated_is_out(faults: Faults) -> None:

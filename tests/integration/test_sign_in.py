@@ -14,7 +14,7 @@ from consulta.core.permissions import Role
 from consulta.core.time import now, to_epoch
 from consulta.people import cognito, memberships, session_rows, sessions
 from tests.faults import Faults
-from tests.unit.people.calling import PRACTICE, Answer, call
+from tests.unit.people.calling import OTHER_PRACTICE, PRACTICE, Answer, call
 
 PERSON, SESSION, CLIENT = "person-1", "session-1", "client-1"
 EMAIL, PASSWORD = "ana@example.com", "Secret-password-1"
@@ -383,7 +383,10 @@ def test_the_ends_are_settings(
     assert refresh(cookie).status == 401
 
 
-@pytest.mark.parametrize("code", ["NotAuthorizedException", "UserNotFoundException"])
+# The last is that of an app client that is gone: a practice's single sign-on was removed.
+@pytest.mark.parametrize(
+    "code", ["NotAuthorizedException", "UserNotFoundException", "ResourceNotFoundException"]
+)
 def test_what_cognito_has_ended_ends_here(pool: Pool, cookie: str, code: str) -> None:
     pool.refuses_to_refresh(code)
     assert refresh(cookie).status == 401
@@ -420,6 +423,25 @@ def test_a_session_is_refreshed_by_the_app_client_that_began_it(pool: Pool) -> N
     assert (row()["client_id"], row()["mfa"]) == ("client-of-a-practice", True)
     pool.refreshes("refresh-1", "refresh-2", client="client-of-a-practice")
     assert refresh(begun.refresh_token).status == 200
+
+
+def test_single_sign_on_is_a_second_factor_in_its_practice_only(
+    pool: Pool, told: list[tuple[str, str, dict[str, str]]]
+) -> None:
+    """As the audit of each practice and the list of devices tell it."""
+    for practice in (PRACTICE, OTHER_PRACTICE):
+        member = Membership(practice, Role.VIEWER, "mem_1", "")
+        table.transact([memberships.put(PERSON, member)])
+    sessions.begin(tokens(), mfa=False, mfa_practice=PRACTICE, origin="::1|x", request_id="r")
+    facts = {practice: fact["second_factor"] for _, practice, fact in told}
+    assert facts == {PRACTICE: "yes", OTHER_PRACTICE: "no"}
+    pool.signs_in(origin_jti="session-2")
+    login()
+    devices = call("me", "GET", "/v1/me/sessions", context=me()).body["items"]
+    assert [(device["mfa"], device["mfa_practice_id"]) for device in devices] == [
+        (False, PRACTICE),
+        (False, None),
+    ]
 
 
 # signing out

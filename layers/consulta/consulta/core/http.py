@@ -17,6 +17,7 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import (
     ResponseValidationError,
 )
 from aws_lambda_powertools.event_handler.openapi.params import Header, Query
+from aws_lambda_powertools.shared.cookies import Cookie
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from consulta.core import errors, limits, strict, trail
@@ -359,6 +360,7 @@ class Api(APIGatewayHttpResolver):
         status: HTTPStatus = HTTPStatus.OK,
         headers: dict[str, str] | None = None,
         max_age: int = 0,
+        cookies: list[Cookie] | None = None,
     ) -> Response[Any]:
         """An answer with its ETag, where the body has a version, and its cache lifetime."""
         version = getattr(body, "version", None)
@@ -368,7 +370,9 @@ class Api(APIGatewayHttpResolver):
         }
         if version is not None:
             all_headers["ETag"] = f'"{version}"'
-        return Response(status, content_type="application/json", body=body, headers=all_headers)
+        return Response(
+            status, content_type="application/json", body=body, headers=all_headers, cookies=cookies
+        )
 
     def no_content(self) -> Response[Any]:
         """204."""
@@ -378,6 +382,11 @@ class Api(APIGatewayHttpResolver):
         """302 to an address that is good for a moment only."""
         headers: dict[str, str | list[str]] = {"Location": location, "Cache-Control": "no-store"}
         return Response(HTTPStatus.FOUND, headers=headers)
+
+    def see_other(self, location: str, cookies: list[Cookie]) -> Response[Any]:
+        """303: the browser goes on there, with these cookies."""
+        headers: dict[str, str | list[str]] = {"Location": location, "Cache-Control": "no-store"}
+        return Response(HTTPStatus.SEE_OTHER, headers=headers, cookies=cookies)
 
     @property
     def handler(self) -> Callable[[Any, Any], Any]:

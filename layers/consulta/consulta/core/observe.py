@@ -72,12 +72,6 @@ def _start_sentry() -> None:
     )
 
 
-@functools.cache
-def _name_metrics(function_name: str) -> None:
-    """Once per environment: Powertools warns of a default dimension that it has already."""
-    metrics.set_default_dimensions(function=function_name)
-
-
 def observed(handler: Handler) -> Handler:
     """Wrap a Lambda handler: request ids on log lines, metrics flushed, failures reported.
 
@@ -89,7 +83,6 @@ def observed(handler: Handler) -> Handler:
     def wrapper(event: Any, context: Any) -> Any:
         _start_sentry()
         logger.structure_logs(append=True, request_id=getattr(context, "aws_request_id", ""))
-        _name_metrics(getattr(context, "function_name", "local"))
         try:
             return handler(event, context)
         except Exception as error:  # the last place that can count it; it is raised again
@@ -97,6 +90,9 @@ def observed(handler: Handler) -> Handler:
             raise
         finally:
             if metrics.metric_set:
+                # Not a default dimension: tests run several functions in one process, and
+                # Powertools warns of a default that changes.
+                metrics.add_dimension("function", getattr(context, "function_name", "local"))
                 metrics.flush_metrics()
 
     return wrapper

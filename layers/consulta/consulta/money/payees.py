@@ -122,6 +122,16 @@ def update_readiness(tenant: Tenant, payee_id: str, by: Actor) -> None:
         _update_expert(tenant, expert_id, by)
 
 
+def newcomer(practice: str, expert_id: str | None, request_id: str, origin: str) -> None:
+    """Whoever came in by an invitation: as an expert they may be payable from the first moment.
+
+    The practice's account may be ready already, of which ``people`` knows nothing.
+    """
+    if expert_id:
+        by = Actor("invitation", request_id, origin)
+        update_readiness(Tenant(practice), expert_id, by)
+
+
 def _update_expert(tenant: Tenant, expert_id: str, by: Actor) -> None:
     for _ in table.attempts(DEADLINE_S):
         ready = is_ready(payee_for(tenant, expert_id))

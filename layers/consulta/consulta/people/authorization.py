@@ -98,12 +98,17 @@ def _by_token(claims: Claims) -> _Caller:
     needed = [key for row in rows for key in row.needed]
     found = table.batch_get_raw([session_key, *needed])
     session = _live_session(found, session_key, claims)
-    joined = [row.resolved(found, mfa=bool(session.get("mfa"))) for row in rows]
+    joined = [row.resolved(found, mfa=_had_mfa(session, row.practice)) for row in rows]
     context = authorizer_context(
         claims.person, joined, operator=claims.operator, session=claims.session
     )
     settled = bool(joined or claims.operator) and not any(one.blocked for one in joined)
     return _Caller(context, min(claims.expires_at, int(session["expires_at"])), settled)
+
+
+def _had_mfa(session: dict[str, Any], practice: str) -> bool:
+    """Whether a second factor was shown that counts there: single sign-on's in its practice."""
+    return bool(session.get("mfa")) or session.get("mfa_practice") == practice
 
 
 def _live_session(

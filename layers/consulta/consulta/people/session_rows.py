@@ -1,7 +1,9 @@
 """The sessions' rows: one per sign-in, which lives through all of its refreshed tokens.
 
     pk PERSON#<person>  sk SESSION#<session>
-    entity SESSION · person · client_id · mfa · address · user_agent
+    entity SESSION · person · client_id · address · user_agent
+    mfa                                                               a second factor was shown
+    mfa_practice (absent without SSO)                                 where SSO counts as one
     created_at · last_used_at · ended_at (absent while it lives)      RFC 3339
     expires_at                                                        epoch s, absolute end, TTL
     token_hash · siblings · previous_hash · rotated_at                the family of refresh tokens
@@ -64,6 +66,7 @@ class Row:
     session: str
     client_id: str
     mfa: bool
+    mfa_practice: str
     address: str
     user_agent: str
     created_at: datetime
@@ -85,6 +88,7 @@ class Row:
             session=values["sk"].partition("#")[2],
             client_id=values["client_id"],
             mfa=values["mfa"],
+            mfa_practice=values.get("mfa_practice", ""),
             address=values["address"],
             user_agent=values["user_agent"],
             created_at=from_text(values["created_at"]),
@@ -122,7 +126,14 @@ def _instant(text: str | None) -> datetime | None:
 
 
 def open_row(
-    person: str, session: str, client_id: str, token: str, *, mfa: bool, origin: str
+    person: str,
+    session: str,
+    client_id: str,
+    token: str,
+    *,
+    mfa: bool,
+    origin: str,
+    mfa_practice: str = "",
 ) -> None:
     """Write the row of a new session. ``origin`` is ``address|user agent``."""
     instant = now()
@@ -133,6 +144,7 @@ def open_row(
         "person": person,
         "client_id": client_id,
         "mfa": mfa,
+        **({"mfa_practice": mfa_practice} if mfa_practice else {}),
         "address": address[:MAX_ADDRESS],
         "user_agent": user_agent[:MAX_USER_AGENT],
         "created_at": to_text(instant),

@@ -5,6 +5,7 @@ What a session's row says comes before what Cognito says: ``session_rows``.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -36,6 +37,8 @@ _ENDED = {
     "NotAuthorizedException",
     "InvalidParameterException",
     "UserNotFoundException",
+    # The app client: a practice's single sign-on was removed.
+    "ResourceNotFoundException",
 }
 SESSION_ENDED = "The session has ended: sign in again"
 _WRONG_PASSWORD = "The email or the password is wrong"  # noqa: S105  # a sentence
@@ -128,11 +131,14 @@ def answer_mfa(
     return _entered(answer, mfa=True, origin=origin, request_id=request_id)
 
 
-def begin(result: dict[str, Any], *, mfa: bool, origin: str, request_id: str) -> SignedIn:
+def begin(
+    result: dict[str, Any], *, mfa: bool, origin: str, request_id: str, mfa_practice: str = ""
+) -> SignedIn:
     """Open the session of tokens that Cognito has just given, and tell the practices' audit.
 
     ``result`` is an ``AuthenticationResult`` with its RefreshToken; ``mfa`` whether a second factor
-    was shown; ``origin`` is ``address|user agent``.
+    was shown; ``mfa_practice`` the one practice where it counts as one, by single sign-on: what a
+    practice's own provider vouches for binds no other. ``origin`` is ``address|user agent``.
     """
     claims = _claims(result["AccessToken"])
     ticket = Ticket(claims["sub"], claims["origin_jti"], result["RefreshToken"])
@@ -142,6 +148,7 @@ def begin(result: dict[str, Any], *, mfa: bool, origin: str, request_id: str) ->
         claims["client_id"],
         ticket.token,
         mfa=mfa,
+        mfa_practice=mfa_practice,
         origin=origin,
     )
     tell(
@@ -150,7 +157,9 @@ def begin(result: dict[str, Any], *, mfa: bool, origin: str, request_id: str) ->
         ticket.session,
         origin=origin,
         request_id=request_id,
-        second_factor="yes" if mfa else "no",
+        facts=lambda practice: {
+            "second_factor": "yes" if mfa or practice == mfa_practice else "no"
+        },
     )
     return SignedIn(result["AccessToken"], int(result["ExpiresIn"]), str(ticket))
 
@@ -283,9 +292,17 @@ def end_one(account: Account, session: str, *, origin: str, request_id: str) -> 
 
 
 def tell(
-    kind: str, person: str, session: str, *, origin: str, request_id: str, **facts: str
+    kind: str,
+    person: str,
+    session: str,
+    *,
+    origin: str,
+    request_id: str,
+    facts: Callable[[str], dict[str, str]] = lambda _: {},
 ) -> None:
     """Record what happened to a person's session in the audit of every practice they are in.
+
+    ``facts`` gives what else there is to say, by the practice's id.
 
     The session's id stays with its person: who knows it could end the session by a made-up cookie.
     So the audit has a digest, enough to tell sessions apart.
@@ -298,7 +315,7 @@ def tell(
             by=person,
             request_id=request_id,
             origin=origin,
-            facts=known | facts,
+            facts=known | facts(membership.practice),
         )
 
 
@@ -354,6 +371,7 @@ def _out(row: Row, account: Account) -> DeviceOut:
         address=row.address,
         user_agent=row.user_agent,
         mfa=row.mfa,
+        mfa_practice_id=row.mfa_practice or None,
         created_at=row.created_at,
         last_used_at=row.last_used_at,
         expires_at=from_epoch(row.expires_at),

@@ -10,7 +10,6 @@ import base64
 import hashlib
 import json
 import secrets
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -26,6 +25,7 @@ from consulta.core.time import now, to_epoch
 from consulta.people import cookies, sessions, sso, sso_cognito
 from consulta.people.contact import fold_email
 from consulta.people.domains import domain_of
+from consulta.people.schema.sso import SsoStartOut
 from consulta.people.sso import SsoItem
 
 CALLBACK = "/v1/auth/sso/callback"
@@ -43,14 +43,6 @@ class SsoSettings(settings.Settings):
     sso_base: str
     app_url: str
     public_url: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """Where the browser goes, and what its cookie has to hold when it comes back."""
-
-    authorize_url: str
-    browser: str
 
 
 class NotSignedIn(Exception):
@@ -101,14 +93,17 @@ def browser_of(cookies_sent: list[str]) -> str:
     return ""
 
 
-def start(email: str) -> Started | None:
-    """Begin the sign-in of this address, or None where no provider signs its domain in."""
+def start(email: str) -> tuple[SsoStartOut, list[Cookie]]:
+    """Begin the sign-in of this address: where its browser goes, with which cookies.
+
+    Nowhere, where no provider signs the address's domain in.
+    """
     try:
         found = _provider_of(domain_of(email))
     except ValueError:
-        return None
+        found = None
     if found is None:
-        return None
+        return SsoStartOut(authorize_url=None), []
     state, browser, verifier = (secrets.token_urlsafe(32) for _ in range(3))
     table.transact(
         [
@@ -136,7 +131,8 @@ def start(email: str) -> Started | None:
         "code_challenge_method": "S256",
     }
     base = settings.load(SsoSettings).sso_base.rstrip("/")
-    return Started(f"{base}/oauth2/authorize?{urlencode(query)}", browser)
+    where = f"{base}/oauth2/authorize?{urlencode(query)}"
+    return SsoStartOut(authorize_url=where), [browser_cookie(browser)]
 
 
 def come_back(
@@ -190,7 +186,14 @@ def finish(
         "ExpiresIn": int(tokens["expires_in"]),
         "TokenType": "Bearer",
     }
-    return sessions.begin(result, mfa=True, origin=origin, request_id=request_id)
+    # To ask for a second factor is the provider's part, and its practice's to see to.
+    return sessions.begin(
+        result,
+        mfa=False,
+        mfa_practice=tenant.practice,
+        origin=origin,
+        request_id=request_id,
+    )
 
 
 def _is_open(provider: SsoItem) -> bool:

@@ -71,13 +71,18 @@ class JoinIn(ApiModel):
 
 
 class DeviceOut(ApiModel):
-    """One device that is signed in. ``expires_at`` is when it ends in any case."""
+    """One device that is signed in. ``expires_at`` is when it ends in any case.
+
+    ``mfa``: a second factor was shown, for all practices. ``mfa_practice_id``: it was not, but this
+    practice takes its single sign-on for one.
+    """
 
     id: str
     current: bool
     address: str
     user_agent: str
     mfa: bool
+    mfa_practice_id: Id | None = None
     created_at: datetime
     last_used_at: datetime
     expires_at: datetime
