@@ -185,11 +185,12 @@ def sign_in(api_url: str, email: str) -> Caller:
 def let_in(by: Caller, invitation: dict[str, Any]) -> Any:
     """Invite somebody, and accept in their place: the link is in the local mailbox."""
     by.post("/v1/invitations", invitation)
-    token = until(lambda: _token(by, invitation["email"]))
+    token = until(lambda: invitation_token(by, invitation["email"]))
     return Caller(by.base).post("/v1/invitations/accept", {"token": token, "password": PASSWORD})
 
 
-def _token(by: Caller, email: str) -> str | None:
+def invitation_token(by: Caller, email: str) -> str | None:
+    """The token of the newest link that was mailed to ``email``."""
     boxes = by.http.get(f"{by.base}/_ministack/ses/messages").json()["messages"]
     for message in (message for box in reversed(boxes.values()) for message in reversed(box)):
         link = re.search(r"/accept\?token=(\S+)", message.get("BodyText") or "")

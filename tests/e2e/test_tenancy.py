@@ -1,0 +1,99 @@
+"""Another practice's ids, on every route that takes one: nothing of it is there."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from local.seed import OPERATOR, TEMPORARY, Caller, sign_in, until
+
+Stack = dict[str, Any]
+URL = "https://app.example.com/"
+# What these routes want before they look at the id.
+BODIES: dict[str, dict[str, Any]] = {
+    "post /v1/appointments/{appointment_id}/cancel": {"reason_code": "other"},
+    "post /v1/connect/accounts/{payee}/onboarding-link": {"return_url": URL, "refresh_url": URL},
+    "patch /v1/connect/accounts/{payee}": {"refund_management": True},
+    "patch": {"name": "Renamed"},
+    "post": {},
+}
+# Of nobody's practice: the caller's own devices, a mailed link, the platform's own staff.
+ELSEWHERE = ("/v1/me/", "/v1/reports/downloads/", "/v1/sso/")
+
+
+@pytest.fixture(scope="module")
+def stranger(stack: Stack) -> Caller:
+    """The owner of another practice: every permission, and nothing of this practice's."""
+    email = "owner@austral.example"
+    owner = {"email": email, "name": "Olga Ruiz", "temporary_password": TEMPORARY}
+    practice = {"name": "Clínica Austral", "zone": "America/Bogota", "currency": "COP"}
+    sign_in(stack["api_url"], OPERATOR).post(
+        "/v1/practices", {**practice, "country": "CO", "commission_percent": "5", "owner": owner}
+    )
+    return sign_in(stack["api_url"], email)
+
+
+@pytest.fixture(scope="module")
+def ids(people: dict[str, Caller]) -> dict[str, str]:
+    """Path parameter → what is there for this practice's admin."""
+    admin = people["admin"]
+    found = {
+        "practice_id": admin.get("/v1/me")["practice"]["id"],
+        "key_id": admin.post("/v1/api-keys", {"name": "K", "permissions": ["services:read"]})["id"],
+        "role_id": admin.post("/v1/roles", {"name": "R", "permissions": ["services:read"]})["id"],
+        "report_id": admin.post("/v1/reports", report(), expect=202)["id"],
+        "invitation_id": admin.post(
+            "/v1/invitations", {"email": "i@example.com", "name": "I", "role": "viewer"}
+        )["id"],
+    }
+    for name in ("appointment", "expert", "member", "patient", "payment", "service"):
+        found[f"{name}_id"] = admin.get(f"/v1/{name}s")["items"][0]["id"]
+    found["schedule_id"] = admin.get("/v1/report-schedules")["items"][0]["id"]
+    found["payee"] = found["expert_id"]
+    return found
+
+
+def report() -> dict[str, Any]:
+    return {"kind": "revenue", "formats": ["csv"], "from": "2026-01-01", "to": "2026-01-31"}
+
+
+def routes(stack: Stack) -> list[tuple[str, str]]:
+    document = httpx.get(f"{stack['api_url']}/v1/openapi.json", timeout=30).json()
+    return [
+        (method, path)
+        for path, operations in document["paths"].items()
+        if "{" in path and not path.startswith(ELSEWHERE)
+        for method in operations
+    ]
+
+
+def test_another_practices_ids_are_not_there(
+    stack: Stack, people: dict[str, Caller], stranger: Caller, ids: dict[str, str]
+) -> None:
+    admin = people["admin"]
+    before = json.dumps([admin.get(f"/v1/members/{ids['member_id']}"), ids])
+    seen = {}
+    for method, template in routes(stack):
+        body = BODIES.get(f"{method} {template}", BODIES.get(method))
+        answer = httpx.request(
+            method,
+            stack["api_url"] + template.format_map(ids),
+            json=body,
+            headers={"Authorization": f"Bearer {stranger.token}"},
+            timeout=30,
+        )
+        seen[f"{method} {template}"] = answer.status_code
+        assert not any(f'"{value}"' in answer.text for value in ids.values()), template
+    assert len(seen) > 30
+    assert {route: status for route, status in seen.items() if status != 404} == {}
+    assert json.dumps([admin.get(f"/v1/members/{ids['member_id']}"), ids]) == before
+
+
+def test_a_lists_items_are_the_practices_own(stranger: Caller) -> None:
+    for name in ("appointments", "patients", "payments", "services", "experts", "invitations"):
+        assert stranger.get(f"/v1/{name}")["items"] == []
+    for name in ("reports", "report-schedules", "api-keys", "sso"):
+        assert stranger.get(f"/v1/{name}")["items"] == []
+    entries = until(lambda: stranger.get("/v1/audit")["items"])
+    assert {entry["entity"] for entry in entries} <= {"PRACTICE", "MEMBER", "EVENT"}
