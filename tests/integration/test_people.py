@@ -94,6 +94,16 @@ def test_the_same_key_makes_one_practice(pool: Pool) -> None:
     assert len(list(table.Query(keys.all_practices(), index="l1").all())) == 1
 
 
+def test_an_owner_whose_account_a_crash_left_behind_gets_the_password_that_is_promised(
+    pool: Pool,
+) -> None:
+    pool.is_taken()
+    pool.knows("olga@example.com", "owner-1", "FORCE_CHANGE_PASSWORD")
+    pool.sets_password("olga@example.com")
+    answer = call("practices", "POST", "/v1/practices", PRACTICE_BODY, context=OPERATOR)
+    assert answer.status == 201, answer.body
+
+
 def test_practices_are_listed_for_operators_by_pages(pool: Pool) -> None:
     for number in range(3):
         pool.makes("olga@example.com", f"owner-{number}")
