@@ -7,10 +7,24 @@ import pytest
 from moto import mock_aws
 
 from consulta.core import aws, limits, settings
+from tests import quicker
 from tests.template import create_table
+
+quicker.apply()
 
 CORE, AGGREGATES, COUNTERS = "core", "aggregates", "counters"
 AUDIT = "audit"
+# What a test records under this name (``record_property``) is printed at the end.
+TABLE = "table"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the tests' tables: the processes that run tests have no terminal of their own."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, []):
+            for name, text in report.user_properties:
+                if name == TABLE:
+                    terminalreporter.write_line(f"\n{text}\n")
 
 
 @pytest.fixture(autouse=True)

@@ -6,12 +6,10 @@ The user pool's token endpoint is a small server of the test's own.
 import base64
 import hashlib
 import json
-import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -24,6 +22,7 @@ from consulta.core.keys import Tenant
 from consulta.core.time import now, to_epoch
 from consulta.people import cognito, sso, sso_sign_in
 from tests.faults import Crash, Faults
+from tests.integration.serving import Reply, serving
 from tests.unit.people.calling import OTHER_PRACTICE, PRACTICE, Answer, call, signed_in
 from tests.unit.people.test_sso_rules import OIDC, SAML
 
@@ -89,10 +88,11 @@ class Endpoint:
     answer: Any = None
     forms: list[dict[str, str]] = field(default_factory=list)
 
-    def reply(self, form: dict[str, str]) -> tuple[int, bytes]:
-        self.forms.append(form)
+    def reply(self, method: str, path: str, body: str) -> Reply:
+        sent = parse_qs(body, strict_parsing=True)
+        self.forms.append({**{name: value[0] for name, value in sent.items()}, "path": path})
         if self.status != 200 or self.answer is not None:
-            return self.status, json.dumps(self.answer or {"error": "invalid_grant"}).encode()
+            return self.status, {}, self.answer or {"error": "invalid_grant"}
         common = {"sub": "person-9", "origin_jti": str(uuid.uuid4())}
         claims = {"aud": "client-sso", "email": "Ana@Clinic.example", **common, **self.claims}
         tokens = {
@@ -102,7 +102,7 @@ class Endpoint:
             "expires_in": 900,
             "token_type": "Bearer",
         }
-        return 200, json.dumps(tokens).encode()
+        return 200, {}, tokens
 
 
 def _token(claims: dict[str, Any]) -> str:
@@ -113,26 +113,8 @@ def _token(claims: dict[str, Any]) -> str:
 def endpoint() -> Iterator[Endpoint]:
     found = Endpoint()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            length = int(self.headers["Content-Length"])
-            raw = parse_qs(self.rfile.read(length).decode(), strict_parsing=True)
-            raw["path"] = [self.path]
-            status, body = found.reply({name: value[0] for name, value in raw.items()})
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            """Tests are quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found.base = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield found
-    server.shutdown()
-    server.server_close()
+    with serving(found.reply) as found.base:
+        yield found
 
 
 @pytest.fixture

@@ -3,13 +3,9 @@
 The function runs in this process; the browser is played by httpx, one redirect at a time.
 """
 
-import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx
@@ -23,6 +19,7 @@ from local.environment import REGION, endpoint, ministack_environment
 from local.processes import Service
 from tests.conftest import CORE, forget
 from tests.integration.gaps_stack import ROOT, free_port
+from tests.integration.serving import Reply, serving
 from tests.template import create_table
 from tests.unit.people.calling import PRACTICE, Answer, call, signed_in
 
@@ -36,7 +33,10 @@ class Provider:
     issuer: str = ""
     email: str = "Ana@clinic.example"
 
-    def get(self, path: str) -> tuple[int, dict[str, str], dict[str, str]]:
+    def reply(self, method: str, path: str, body: str) -> Reply:
+        return self.get(path) if method == "GET" else self.tokens(dict(parse_qsl(body)))
+
+    def get(self, path: str) -> Reply:
         url = urlsplit(path)
         if url.path == "/.well-known/openid-configuration":
             names = {"authorization_endpoint": "authorize", "token_endpoint": "token"}
@@ -46,7 +46,7 @@ class Provider:
         back = urlencode({"code": "from-the-provider", "state": asked["state"]})
         return 302, {"Location": f"{asked['redirect_uri']}?{back}"}, {}
 
-    def tokens(self, form: dict[str, str]) -> tuple[int, dict[str, str], dict[str, str]]:
+    def tokens(self, form: dict[str, str]) -> Reply:
         if (form["code"], form["client_secret"]) != ("from-the-provider", "s3cret"):
             return 400, {}, {"error": "invalid_grant"}
         claims = {"sub": "u-1", "email": self.email}
@@ -58,31 +58,8 @@ class Provider:
 def provider() -> Iterator[Provider]:
     found = Provider()
 
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self, status: int, headers: dict[str, str], body: dict[str, str]) -> None:
-            text = json.dumps(body).encode()
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(text))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(text)
-
-        def do_GET(self) -> None:
-            self.answer(*found.get(self.path))
-
-        def do_POST(self) -> None:
-            raw = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            self.answer(*found.tokens(dict(parse_qsl(raw))))
-
-        def log_message(self, *_: Any) -> None:
-            """Tests are quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found.issuer = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield found
-    server.shutdown()
-    server.server_close()
+    with serving(found.reply) as found.issuer:
+        yield found
 
 
 @pytest.fixture
