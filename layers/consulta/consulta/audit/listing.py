@@ -6,7 +6,6 @@ month. Within the budget: everything else; pages may then be short, and the curs
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,9 +15,10 @@ from consulta.audit.schema import Activity, ActivityPage, AuditEntry, AuditFilte
 from consulta.audit.writing import audit_table
 from consulta.core import keys, table
 from consulta.core.cursor import decode, encode
-from consulta.core.errors import BadRequest, FieldError, Invalid
+from consulta.core.errors import Invalid
 from consulta.core.identity import Principal
 from consulta.core.keys import ITEM, Tenant
+from consulta.core.listing import Plan, equal
 from consulta.core.permissions import Role
 from consulta.core.time import from_text, now, to_text, utc_months
 from consulta.people.records import MEMBER
@@ -27,7 +27,6 @@ MAX_RANGE = timedelta(days=366)
 LOOK_BACK = timedelta(days=31)
 # Rows that one request may read, whether or not the filters let them through.
 READ_BUDGET = 500
-CHUNK = 100
 MASKED, SECRET = "•••", "secret"
 # Bookkeeping under other changes, and what is the audit's alone: sign-ins, denials, readings.
 NOT_ACTIVITY = ("OPERATION", "POSTING", "MERCADOPAGO_TOKENS", rows.EVENT)
@@ -35,90 +34,6 @@ NOT_ACTIVITY = ("OPERATION", "POSTING", "MERCADOPAGO_TOKENS", rows.EVENT)
 SUB_ITEMS = frozenset({"AVAILABILITY", "OPERATION", "MERCADOPAGO_TOKENS"})
 
 Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Which partitions are read, the newest first, and what is filtered."""
-
-    index: str
-    partitions: tuple[str, ...]
-    low: str | None
-    high: str | None
-    where: str
-    names: dict[str, str]
-    values: dict[str, Any]
-
-    @property
-    def own(self) -> tuple[str, str]:
-        """The names of the index's keys."""
-        return (f"{self.index}pk", f"{self.index}sk") if self.index else ("pk", "sk")
-
-    def query(self, partition: str) -> table.Query:
-        """The query of one partition."""
-        return table.Query(
-            partition,
-            index=self.index,
-            low=self.low if self.index else None,
-            high=self.high if self.index else None,
-            newest_first=True,
-            where=self.where,
-            names=self.names,
-            values=self.values,
-            table=audit_table(),
-        )
-
-    def key_after(self, raw: table.Raw) -> table.Raw:
-        """Where to go on after this very row."""
-        return {name: raw[name] for name in dict.fromkeys(("pk", "sk", *self.own))}
-
-    def resume(self, key: table.Raw | None) -> tuple[int, table.Raw | None]:
-        """Which partition a cursor's key is in, and where in it; BadRequest for another's."""
-        if key is None:
-            return 0, None
-        hash_name, range_name = self.own
-        partition = key.get(hash_name, {}).get("S")
-        if partition not in self.partitions:
-            raise _not_ours()
-        number = self.partitions.index(partition)
-        if set(key) == {hash_name}:
-            return number, None
-        place = key.get(range_name, {}).get("S", "")
-        bounded = not self.index or (self.low or "") <= place <= (self.high or place)
-        if (
-            set(key) != {"pk", "sk", *self.own}
-            or not bounded
-            or not all(part["S"] for part in key.values())
-        ):
-            raise _not_ours()
-        return number, key
-
-    def read(self, limit: int, start: table.Raw | None) -> tuple[list[table.Raw], table.Raw | None]:
-        """At most ``limit`` rows that match, within the budget; and where to go on."""
-        number, start = self.resume(start)
-        found: list[table.Raw] = []
-        read = 0
-        while number < len(self.partitions):
-            partition = self.partitions[number]
-            size = min(CHUNK, READ_BUDGET - read)
-            page = self.query(partition).page(size, start)
-            read += size
-            found += page.items
-            if len(found) > limit:
-                return found[:limit], self.key_after(found[limit - 1])
-            start = page.last_key
-            if start is None:
-                number += 1
-            goes_on = number < len(self.partitions)
-            if goes_on and (len(found) == limit or read >= READ_BUDGET):
-                return found, start or {self.own[0]: {"S": self.partitions[number]}}
-        return found, None
-
-
-def _not_ours() -> BadRequest:
-    return BadRequest(
-        "The cursor is not one of this list", errors=(FieldError("query.cursor", "not a cursor"),)
-    )
 
 
 def audit(by: Principal, wanted: AuditFilter, limit: int, cursor: str | None) -> AuditPage:
@@ -141,7 +56,7 @@ def plan_of(tenant: Tenant, wanted: AuditFilter, instant: datetime) -> Plan:
         raise Invalid.of("query.from", "from comes before to", "range")
     if high - low > MAX_RANGE:
         raise Invalid.of("query.to", "At most 366 days at once", "range")
-    equal = {
+    asked = {
         name: str(value)
         for name in ("entity", "item_id", "by", "action")
         if (value := getattr(wanted, name)) is not None
@@ -150,23 +65,23 @@ def plan_of(tenant: Tenant, wanted: AuditFilter, instant: datetime) -> Plan:
     first, last = to_text(low), to_text(high)
     if wanted.item_id and wanted.entity and wanted.entity not in SUB_ITEMS:
         # An item's own partition has its whole history; times are a filter only where asked for.
-        del equal["entity"], equal["item_id"]
+        del asked["entity"], asked["item_id"]
         partition = tenant.audit_of(tenant.item(wanted.entity, wanted.item_id))
         bounds = {
             name: value
-            for name, value, asked in (
+            for name, value, bound in (
                 (">=", first, wanted.low),
                 ("<", last, wanted.high),
             )
-            if asked
+            if bound
         }
-        return _filtered("", (partition,), None, None, equal, bounds)
+        return _filtered("", (partition,), None, None, asked, bounds)
     if wanted.by:
-        del equal["by"]
+        del asked["by"]
         partitions = tuple(tenant.audit_actor(wanted.by, month) for month in months)
-        return _filtered("l2", partitions, first, last, equal, {})
+        return _filtered("l2", partitions, first, last, asked, {})
     partitions = tuple(tenant.audit_month(month) for month in months)
-    return _filtered("l1", partitions, first, last, equal, {})
+    return _filtered("l1", partitions, first, last, asked, {})
 
 
 def _filtered(
@@ -174,17 +89,25 @@ def _filtered(
     partitions: tuple[str, ...],
     low: str | None,
     high: str | None,
-    equal: Mapping[str, str],
+    asked: Mapping[str, str],
     recorded: Mapping[str, str],
 ) -> Plan:
-    terms = [f"#{name} = :{name}" for name in equal]
-    names = {f"#{name}": name for name in equal}
-    values: dict[str, Any] = {f":{name}": value for name, value in equal.items()}
+    found = equal(asked)
+    terms = [found["where"]] if asked else []
     for number, (sign, value) in enumerate(recorded.items()):
         terms.append(f"#recorded_at {sign} :recorded{number}")
-        names["#recorded_at"] = "recorded_at"
-        values[f":recorded{number}"] = value
-    return Plan(index, partitions, low, high, " AND ".join(terms), names, values)
+        found["names"]["#recorded_at"] = "recorded_at"
+        found["values"][f":recorded{number}"] = value
+    return Plan(
+        index,
+        partitions,
+        low,
+        high,
+        newest_first=True,
+        **{**found, "where": " AND ".join(terms)},
+        table_name=audit_table(),
+        budget=READ_BUDGET,
+    )
 
 
 # ---------------------------------------------------------------- what a caller may see
@@ -267,9 +190,12 @@ def activity(by: Principal, limit: int, cursor: str | None) -> ActivityPage:
         tuple(tenant.audit_month(month) for month in months),
         low,
         None,
-        f"NOT (#entity IN ({', '.join(f':e{n}' for n in range(len(NOT_ACTIVITY)))}))",
-        {"#entity": "entity"},
-        {f":e{n}": entity for n, entity in enumerate(NOT_ACTIVITY)},
+        newest_first=True,
+        where=f"NOT (#entity IN ({', '.join(f':e{n}' for n in range(len(NOT_ACTIVITY)))}))",
+        names={"#entity": "entity"},
+        values={f":e{n}": entity for n, entity in enumerate(NOT_ACTIVITY)},
+        table_name=audit_table(),
+        budget=READ_BUDGET,
     )
     raws, last_key = plan.read(limit, decode(cursor, *scope))
     found = [table.from_raw(raw) for raw in raws]
