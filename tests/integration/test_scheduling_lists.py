@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from consulta.core import listing as core_listing
 from consulta.core import table
 from consulta.core.errors import BadRequest, Forbidden, Invalid
 from consulta.core.identity import Principal
@@ -182,7 +183,7 @@ def test_no_list_reads_beyond_its_budget(
 ) -> None:
     """A filter that lets nothing through stops at the budget, and its cursor goes on to the end."""
     monkeypatch.setattr(listing, "READ_BUDGET", 6)
-    monkeypatch.setattr(listing, "CHUNK", 3)
+    monkeypatch.setattr(core_listing, "CHUNK", 3)
     nothing = {"expert_id": filled.experts[0], "service_id": filled.services[1]}
     cursor, pages = None, 0
     while cursor is not None or pages == 0:

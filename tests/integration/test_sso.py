@@ -18,9 +18,11 @@ import pytest
 from botocore.stub import Stubber
 
 from consulta.core import aws, keys, settings, table
+from consulta.core.identity import Actor, Membership
 from consulta.core.keys import Tenant
+from consulta.core.permissions import Role
 from consulta.core.time import now, to_epoch
-from consulta.people import cognito, sso, sso_sign_in
+from consulta.people import cognito, members, memberships, sso, sso_sign_in
 from tests.faults import Crash, Faults
 from tests.integration.serving import Reply, serving
 from tests.unit.people.calling import OTHER_PRACTICE, PRACTICE, Answer, call, signed_in
@@ -93,7 +95,8 @@ class Endpoint:
         self.forms.append({**{name: value[0] for name, value in sent.items()}, "path": path})
         if self.status != 200 or self.answer is not None:
             return self.status, {}, self.answer or {"error": "invalid_grant"}
-        common = {"sub": "person-9", "origin_jti": str(uuid.uuid4())}
+        person = self.claims.get("sub", "person-9")
+        common = {"sub": person, "origin_jti": str(uuid.uuid4())}
         claims = {"aud": "client-sso", "email": "Ana@Clinic.example", **common, **self.claims}
         tokens = {
             "access_token": _token({"client_id": "client-sso", **common}),
@@ -801,6 +804,231 @@ def test_a_token_endpoint_that_is_not_there(pool: Pool, environment: pytest.Monk
     environment.setenv("SSO_BASE", "http://127.0.0.1:9")
     settings.reset()
     assert error_of(come_back(begun.state, begun.cookie)) == "unavailable"
+
+
+# a member with a password account
+
+
+NATIVE = {"Username": "native-1", "UserStatus": "CONFIRMED", "Enabled": True} | {
+    "UserAttributes": [
+        {"Name": "sub", "Value": "person-ana"},
+        {"Name": "email", "Value": "ana@clinic.example"},
+        {"Name": "email_verified", "Value": "true"},
+    ]
+}
+
+
+def fresh(sso_id: str) -> dict[str, Any]:
+    """What Cognito made of Ana when she came by the provider."""
+    identities = [{"userId": "u-1", "providerName": provider_of(sso_id), "primary": True}]
+    return {
+        "Username": "made-by-the-pool",
+        "UserStatus": "EXTERNAL_PROVIDER",
+        "Enabled": True,
+        "UserAttributes": [
+            {"Name": "sub", "Value": "person-9"},
+            {"Name": "identities", "Value": json.dumps(identities)},
+        ],
+    }
+
+
+def join(practice: str = PRACTICE, email: str = "ana@clinic.example") -> None:
+    """Ana is a member there, by her password account."""
+    _, actions = members.joining(
+        Tenant(practice),
+        Actor("person-1", "request-1", "test"),
+        person="person-ana",
+        email=email,
+        name="Ana",
+        role=Role.ADMIN,
+        expert=None,
+        patient=None,
+    )
+    table.transact(actions)
+
+
+def finds(pool: Pool, person: str, user: dict[str, Any]) -> None:
+    asked = {"UserPoolId": POOL, "Username": person}
+    pool.stubber.add_response("admin_get_user", user, asked)
+
+
+def groups(pool: Pool, username: str, *names: str, more: str = "", after: str = "") -> None:
+    asked: dict[str, Any] = {"UserPoolId": POOL, "Username": username, "Limit": 60}
+    asked |= {"NextToken": after} if after else {}
+    answer: dict[str, Any] = {"Groups": [{"GroupName": name} for name in names]}
+    pool.stubber.add_response(
+        "admin_list_groups_for_user", answer | ({"NextToken": more} if more else {}), asked
+    )
+
+
+def will_link(pool: Pool, sso_id: str) -> None:
+    """All that is asked before anything is changed, then the deletion."""
+    finds(pool, "person-ana", NATIVE)
+    finds(pool, "person-9", fresh(sso_id))
+    groups(pool, "native-1", "staff")
+    groups(pool, "made-by-the-pool", "provider")
+    asked = {"UserPoolId": POOL, "Username": "made-by-the-pool"}
+    pool.stubber.add_response("admin_delete_user", {}, asked)
+
+
+def links(pool: Pool, sso_id: str) -> None:
+    will_link(pool, sso_id)
+    asked = {
+        "UserPoolId": POOL,
+        "DestinationUser": {"ProviderName": "Cognito", "ProviderAttributeValue": "native-1"},
+        "SourceUser": {
+            "ProviderName": provider_of(sso_id),
+            "ProviderAttributeName": "Cognito_Subject",
+            "ProviderAttributeValue": "u-1",
+        },
+    }
+    pool.stubber.add_response("admin_link_provider_for_user", {}, asked)
+
+
+def once_more(answer: Answer, endpoint: Endpoint) -> Begun:
+    """The browser is on its way to the user pool again, and nobody is signed in."""
+    where = answer.headers["Location"]
+    assert (answer.status, where.startswith(f"{endpoint.base}/oauth2/authorize?")) == (303, True)
+    [cookie] = answer.cookies
+    assert cookie.startswith("consulta_sso=")
+    query = {name: value[0] for name, value in parse_qs(urlsplit(where).query).items()}
+    return Begun(query, cookie.partition(";")[0])
+
+
+def is_nobody(answer: Answer, tables: Any) -> None:
+    """Signed in as before: as the provider's user, linked to no account."""
+    assert (answer.status, answer.headers["Location"]) == (303, "https://app.example/")
+    [session] = [row for row in rows(tables) if row["entity"] == "SESSION"]
+    assert session["person"] == "person-9"
+
+
+def test_a_member_with_a_password_is_linked_and_comes_as_themselves(
+    pool: Pool, endpoint: Endpoint, tables: Any, environment: pytest.MonkeyPatch
+) -> None:
+    sqs = aws.client("sqs")
+    queue = sqs.create_queue(QueueName="audit")["QueueUrl"]
+    environment.setenv("AUDIT_QUEUE_URL", queue)
+    settings.reset()
+    sso_id = active(pool)["id"]
+    join()
+    links(pool, sso_id)
+    begun = begin()
+    again = once_more(come_back(begun.state, begun.cookie), endpoint)
+    assert not [row for row in rows(tables) if row["entity"] == "SESSION"]
+    assert again.query["identity_provider"] == provider_of(sso_id)
+    assert begun.state != again.state
+    [message] = sqs.receive_message(QueueUrl=queue)["Messages"]
+    told = json.loads(message["Body"])
+    assert (told["event"], told["practice"], told["by"]) == ("sso_linked", PRACTICE, "person-ana")
+    assert told["facts"]["provider"] == sso_id
+    assert "clinic.example" not in message["Body"]
+    endpoint.claims = {"sub": "person-ana"}
+    answer = come_back(again.state, again.cookie, "code-2")
+    assert answer.headers["Location"] == "https://app.example/"
+    [session] = [row for row in rows(tables) if row["entity"] == "SESSION"]
+    assert session["person"] == "person-ana"
+
+
+def test_the_browser_goes_round_once_at_most(pool: Pool, endpoint: Endpoint) -> None:
+    sso_id = active(pool)["id"]
+    join()
+    links(pool, sso_id)
+    begun = begin()
+    again = once_more(come_back(begun.state, begun.cookie), endpoint)
+    assert error_of(come_back(again.state, again.cookie, "code-2")) == "not_allowed"
+
+
+@pytest.mark.parametrize("code", ["LimitExceededException", "InvalidParameterException"])
+def test_a_failure_between_deletion_and_link_is_made_good_by_the_next_sign_in(
+    pool: Pool, endpoint: Endpoint, code: str
+) -> None:
+    sso_id = active(pool)["id"]
+    join()
+    will_link(pool, sso_id)
+    pool.stubber.add_client_error("admin_link_provider_for_user", code)
+    begun = begin()
+    assert error_of(come_back(begun.state, begun.cookie)) == "unavailable"
+    links(pool, sso_id)
+    begun = begin()
+    once_more(come_back(begun.state, begun.cookie), endpoint)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"UserStatus": "EXTERNAL_PROVIDER"},
+        {"UserStatus": "UNCONFIRMED"},
+        {"Enabled": False},
+        {"UserAttributes": [{"Name": "sub", "Value": "person-ana"}]},
+        {"UserAttributes": [*NATIVE["UserAttributes"][1:], {"Name": "sub", "Value": "person-x"}]},
+    ],
+)
+def test_an_account_that_is_not_their_own_by_password_is_not_linked(
+    pool: Pool, tables: Any, other: dict[str, Any]
+) -> None:
+    active(pool)
+    join()
+    finds(pool, "person-ana", NATIVE | other)
+    begun = begin()
+    is_nobody(come_back(begun.state, begun.cookie), tables)
+
+
+@pytest.mark.parametrize("kind", ["native", "another provider's"])
+def test_only_the_providers_own_user_is_ever_deleted(pool: Pool, tables: Any, kind: str) -> None:
+    sso_id = active(pool)["id"]
+    join()
+    finds(pool, "person-ana", NATIVE)
+    came = fresh("sso_other") if kind != "native" else fresh(sso_id) | {"UserStatus": "CONFIRMED"}
+    finds(pool, "person-9", came)
+    begun = begin()
+    is_nobody(come_back(begun.state, begun.cookie), tables)
+
+
+@pytest.mark.parametrize("who", ["member", "who came"])
+def test_an_operator_is_never_linked(pool: Pool, tables: Any, who: str) -> None:
+    sso_id = active(pool)["id"]
+    join()
+    finds(pool, "person-ana", NATIVE)
+    finds(pool, "person-9", fresh(sso_id))
+    if who == "member":
+        groups(pool, "native-1", "staff", more="page-2")
+        groups(pool, "native-1", "operator", after="page-2")
+        groups(pool, "made-by-the-pool")
+    else:
+        groups(pool, "native-1")
+        groups(pool, "made-by-the-pool", "operator")
+    begun = begin()
+    is_nobody(come_back(begun.state, begun.cookie), tables)
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+def test_who_came_and_is_somebody_already_is_not_linked(
+    pool: Pool, tables: Any, where: str
+) -> None:
+    active(pool)
+    join()
+    practice = PRACTICE if where == "here" else OTHER_PRACTICE
+    table.transact([memberships.put("person-9", Membership(practice, Role.VIEWER, "mem_9", ""))])
+    begun = begin()
+    is_nobody(come_back(begun.state, begun.cookie), tables)
+
+
+@pytest.mark.parametrize("case", ["deactivated", "address", "practice", "two practices"])
+def test_whom_the_practice_does_not_have_alone_is_not_linked(
+    pool: Pool, tables: Any, case: str
+) -> None:
+    active(pool)
+    join(
+        OTHER_PRACTICE if case == "practice" else PRACTICE,
+        "anna@clinic.example" if case == "address" else "ana@clinic.example",
+    )
+    if case == "two practices":
+        join(OTHER_PRACTICE)
+    if case == "deactivated":
+        change = {"deactivated_at": "2026-11-21T00:00:00Z"}
+        table.transact([memberships.change("person-ana", PRACTICE, set_=change)])
+    begun = begin()
+    is_nobody(come_back(begun.state, begun.cookie), tables)
 
 
 def test_what_is_logged_names_nobody(

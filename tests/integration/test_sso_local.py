@@ -6,14 +6,18 @@ The function runs in this process; the browser is played by httpx, one redirect 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx
 import jwt
 import pytest
 
-from consulta.core import aws
-from consulta.people import sessions
+from consulta.core import aws, table
+from consulta.core.identity import Actor
+from consulta.core.keys import Tenant
+from consulta.core.permissions import Role
+from consulta.people import members, sessions
 from local import processes
 from local.environment import REGION, endpoint, ministack_environment
 from local.processes import Service
@@ -97,7 +101,11 @@ def pool_id(environment: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
 def sign_in(email: str) -> Answer:
     """What the callback answers to a browser that has been to the provider and back."""
     started = call("sso", "POST", "/v1/auth/sso", {"email": email})
-    where = started.body["authorize_url"]
+    return come_back(started.body["authorize_url"], started.cookies)
+
+
+def come_back(where: str, kept: list[str]) -> Answer:
+    """Follow ``where`` to our callback, with the cookies that the browser was given."""
     # The user pool, the provider, the user pool again; the fourth stop is ours.
     for _ in range(3):
         stop = httpx.get(where)
@@ -105,11 +113,12 @@ def sign_in(email: str) -> Answer:
         where = stop.headers["location"]
     back = urlsplit(where)
     assert back.path == "/v1/auth/sso/callback"
-    cookies = [cookie.partition(";")[0] for cookie in started.cookies]
+    cookies = [cookie.partition(";")[0] for cookie in kept]
     return call("sso", "GET", back.path, query=back.query, cookies=cookies)
 
 
-def test_a_practice_signs_in_by_its_own_provider(pool_id: str, provider: Provider) -> None:
+def connected(provider: Provider) -> str:
+    """The path of the practice's provider, which is verified."""
     body = {
         "kind": "oidc",
         "name": "Clinic",
@@ -123,13 +132,58 @@ def test_a_practice_signs_in_by_its_own_provider(pool_id: str, provider: Provide
     path = f"/v1/sso/{made.body['id']}"
     ask = {"practice_id": PRACTICE, "domains": ["clinic.example"]}
     assert call("sso", "POST", f"{path}/verify", ask, context=OPERATOR).body["state"] == "active"
+    return path
 
-    signed = sign_in("ana@clinic.example")
+
+def tokens_of(signed: Answer) -> dict[str, Any]:
+    """What the access token says that the app gets by the refresh cookie."""
     assert (signed.status, signed.headers["Location"]) == (303, "http://localhost:5173/")
     [kept] = [cookie for cookie in signed.cookies if cookie.startswith("consulta_refresh=")]
     cookie = kept.partition(";")[0].partition("=")[2]
     tokens = sessions.refresh(cookie, origin="127.0.0.1|test", request_id="request-1")
-    claims = jwt.decode(tokens.access_token, options={"verify_signature": False})
+    found: dict[str, Any] = jwt.decode(tokens.access_token, options={"verify_signature": False})
+    return found
+
+
+def test_a_member_with_a_password_comes_as_themselves(pool_id: str, provider: Provider) -> None:
+    connected(provider)
+    cognito = aws.client("cognito-idp", 5)
+    email = "ana@clinic.example"
+    # She came by the provider before she was a member, too: as nobody, who must go.
+    nobody = tokens_of(sign_in(email))["sub"]
+    made = cognito.admin_create_user(
+        UserPoolId=pool_id,
+        Username=email,
+        UserAttributes=[{"Name": "email", "Value": email}],
+        MessageAction="SUPPRESS",
+    )
+    attributes = {entry["Name"]: entry["Value"] for entry in made["User"]["Attributes"]}
+    person = attributes["sub"]
+    _, actions = members.joining(
+        Tenant(PRACTICE),
+        Actor("person-1", "request-1", "test"),
+        person=person,
+        email=email,
+        name="Ana",
+        role=Role.ADMIN,
+        expert=None,
+        patient=None,
+    )
+    table.transact(actions)
+
+    linked = sign_in(email)
+    where = linked.headers["Location"]
+    assert urlsplit(where).path == "/oauth2/authorize"
+    assert tokens_of(come_back(where, linked.cookies))["sub"] == person != nobody
+    # From now on at once.
+    assert tokens_of(sign_in(email))["sub"] == person
+    with pytest.raises(cognito.exceptions.UserNotFoundException):
+        cognito.admin_get_user(UserPoolId=pool_id, Username=nobody)
+
+
+def test_a_practice_signs_in_by_its_own_provider(pool_id: str, provider: Provider) -> None:
+    path = connected(provider)
+    claims = tokens_of(sign_in("ana@clinic.example"))
     cognito = aws.client("cognito-idp", 5)
     [client] = cognito.list_user_pool_clients(UserPoolId=pool_id)["UserPoolClients"]
     assert (claims["client_id"], claims["token_use"]) == (client["ClientId"], "access")

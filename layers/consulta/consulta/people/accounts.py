@@ -17,7 +17,8 @@ class Known:
     """What the user pool knows of a person.
 
     ``proved`` says that they have shown the address to be theirs: by a code or an invitation mailed
-    to it. A practice's identity provider proves nothing to another practice.
+    to it. A practice's identity provider proves nothing to another practice: also where an account
+    is only linked to one, which may put another address there.
     """
 
     person: str
@@ -126,9 +127,15 @@ def of(username: str) -> Known:
     return Known(
         attributes["sub"],
         str(fold_email(attributes.get("email", ""))),
-        attributes.get("email_verified") == "true" and found.get("UserStatus") != _FEDERATED,
+        attributes.get("email_verified") == "true"
+        and found.get("UserStatus") != _FEDERATED
+        and not _is_linked(attributes),
         _TOTP in found.get("UserMFASettingList", ()),
     )
+
+
+def _is_linked(attributes: dict[str, str]) -> bool:
+    return attributes.get("identities", "[]") != "[]"
 
 
 def refuse_password(refused: cognito.Refused, path: str) -> None:

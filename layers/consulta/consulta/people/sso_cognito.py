@@ -4,18 +4,32 @@ Both are named after our id, so that whatever a crash has left is found by the n
 of each provider's own: docs/decisions/0007.
 """
 
+import json
+from dataclasses import dataclass
 from typing import Any
 
 from consulta.people import cognito
+from consulta.people.contact import fold_email
 from consulta.people.schema.sso import SAML_EMAIL, SsoIn
 
 SCOPES = ["openid", "email"]
 _PAGE = 60
 _GONE = "ResourceNotFoundException"
+_FEDERATED = "EXTERNAL_PROVIDER"
+# Their own account's: an address that was never confirmed may be anybody's.
+_NATIVE = frozenset({"CONFIRMED", "FORCE_CHANGE_PASSWORD", "RESET_REQUIRED"})
 
 
 class SettingsRefused(Exception):
     """The user pool cannot work with these settings: no such issuer, metadata that is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A user that Cognito made of a provider's: its name in the pool, its id at the provider."""
+
+    username: str
+    user_id: str
 
 
 def provider_name(sso_id: str) -> str:
@@ -45,6 +59,70 @@ def disconnect(sso_id: str) -> None:
 def delete_client(client_id: str) -> None:
     """Remove an app client: its refresh tokens are worth nothing then."""
     _unless_gone("delete_user_pool_client", ClientId=client_id)
+
+
+def native_username(person: str, email: str) -> str | None:
+    """The user name of a person's account with this address; None where it is no such account.
+
+    Only one that signs in with a password: not one of a provider's, not a disabled one.
+    """
+    found = _user(person)
+    attributes = _attributes(found)
+    fits = (
+        found.get("Enabled", True)
+        and found["UserStatus"] in _NATIVE
+        and attributes.get("sub") == person
+        and fold_email(attributes.get("email")) == email
+    )
+    return str(found["Username"]) if fits else None
+
+
+def identity_of(person: str, sso_id: str) -> Identity | None:
+    """What Cognito made of somebody who came by this provider; None where it made nobody."""
+    found = _user(person)
+    attributes = _attributes(found)
+    if found["UserStatus"] != _FEDERATED or attributes.get("sub") != person:
+        return None
+    for identity in json.loads(attributes.get("identities", "[]")):
+        if identity["providerName"] == provider_name(sso_id):
+            return Identity(str(found["Username"]), str(identity["userId"]))
+    return None
+
+
+def groups_of(username: str) -> list[str]:
+    """The names of a user's groups."""
+    found: list[str] = []
+    request: dict[str, Any] = {"UserPoolId": cognito.pool().user_pool_id, "Username": username}
+    while True:
+        answer = cognito.call("admin_list_groups_for_user", Limit=_PAGE, **request)
+        found += [group["GroupName"] for group in answer["Groups"]]
+        if not answer.get("NextToken"):
+            return found
+        request["NextToken"] = answer["NextToken"]
+
+
+def link(sso_id: str, identity: Identity, native: str) -> None:
+    """Delete the identity's own user: from now on who comes with it is the user ``native``."""
+    pool_id = cognito.pool().user_pool_id
+    cognito.call("admin_delete_user", UserPoolId=pool_id, Username=identity.username)
+    cognito.call(
+        "admin_link_provider_for_user",
+        UserPoolId=pool_id,
+        DestinationUser={"ProviderName": "Cognito", "ProviderAttributeValue": native},
+        SourceUser={
+            "ProviderName": provider_name(sso_id),
+            "ProviderAttributeName": "Cognito_Subject",
+            "ProviderAttributeValue": identity.user_id,
+        },
+    )
+
+
+def _user(person: str) -> dict[str, Any]:
+    return cognito.call("admin_get_user", UserPoolId=cognito.pool().user_pool_id, Username=person)
+
+
+def _attributes(found: dict[str, Any]) -> dict[str, str]:
+    return {entry["Name"]: entry["Value"] for entry in found["UserAttributes"]}
 
 
 def _unless_gone(operation: str, **request: str) -> None:

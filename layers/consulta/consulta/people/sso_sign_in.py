@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import secrets
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -19,10 +20,11 @@ import urllib3
 from aws_lambda_powertools.shared.cookies import Cookie, SameSite
 
 from consulta.core import keys, settings, table, trail
+from consulta.core.errors import Busy, TooManyRequests
 from consulta.core.keys import Tenant
 from consulta.core.observe import count, logger
 from consulta.core.time import now, to_epoch
-from consulta.people import cookies, sessions, sso, sso_cognito
+from consulta.people import cognito, cookies, sessions, sso, sso_cognito, sso_linking
 from consulta.people.contact import fold_email
 from consulta.people.domains import domain_of
 from consulta.people.schema.sso import SsoStartOut
@@ -51,6 +53,14 @@ class NotSignedIn(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A sign-in that was begun: where the browser goes, and its cookie's value."""
+
+    authorize_url: str
+    browser: str
 
 
 def callback_url(domain_name: str) -> str:
@@ -104,6 +114,12 @@ def start(email: str) -> tuple[SsoStartOut, list[Cookie]]:
         found = None
     if found is None:
         return SsoStartOut(authorize_url=None), []
+    begun = _begin(found)
+    return SsoStartOut(authorize_url=begun.authorize_url), [browser_cookie(begun.browser)]
+
+
+def _begin(found: SsoItem, linked: str = "") -> Begun:
+    """``linked`` is the person whose account the browser must come back with, the second time."""
     state, browser, verifier = (secrets.token_urlsafe(32) for _ in range(3))
     table.transact(
         [
@@ -116,6 +132,7 @@ def start(email: str) -> tuple[SsoStartOut, list[Cookie]]:
                     "verifier": verifier,
                     "browser": _sha256(browser).hex(),
                     "expires_at": to_epoch(now() + LIFETIME),
+                    **({"linked": linked} if linked else {}),
                 },
             )
         ]
@@ -131,33 +148,35 @@ def start(email: str) -> tuple[SsoStartOut, list[Cookie]]:
         "code_challenge_method": "S256",
     }
     base = settings.load(SsoSettings).sso_base.rstrip("/")
-    where = f"{base}/oauth2/authorize?{urlencode(query)}"
-    return SsoStartOut(authorize_url=where), [browser_cookie(browser)]
+    return Begun(f"{base}/oauth2/authorize?{urlencode(query)}", browser)
 
 
 def come_back(
     code: str | None, state: str | None, cookies_sent: list[str], *, origin: str, request_id: str
 ) -> tuple[str, list[Cookie]]:
-    """Where in the app a browser that comes back goes on, and its cookies from then on.
+    """Where a browser that comes back goes on, and its cookies from then on.
 
-    No token is in any address: the app gets its access token by the refresh cookie.
+    In the app; or to the user pool once more, where it was linked to an account. No token is in any
+    address: the app gets its access token by the refresh cookie.
     """
     dropped = browser_cookie("")
     try:
-        signed_in = finish(
-            code, state, browser_of(cookies_sent), origin=origin, request_id=request_id
-        )
+        done = finish(code, state, browser_of(cookies_sent), origin=origin, request_id=request_id)
     except NotSignedIn as refused:
         return app_url(refused.reason), [dropped]
-    return app_url(), [dropped, cookies.refresh_cookie(signed_in.refresh_token)]
+    if isinstance(done, Begun):
+        return done.authorize_url, [browser_cookie(done.browser)]
+    return app_url(), [dropped, cookies.refresh_cookie(done.refresh_token)]
 
 
 def finish(
     code: str | None, state: str | None, browser: str, *, origin: str, request_id: str
-) -> sessions.SignedIn:
+) -> sessions.SignedIn | Begun:
     """The browser is back: whom the provider names is signed in. Raises NotSignedIn.
 
-    Without a membership they are signed in as nobody, and may accept an invitation.
+    A member who has a password account is linked to it, and the browser goes round once more: these
+    tokens are of a user who is no more. Without a membership they are signed in as nobody, and may
+    accept an invitation.
     """
     begun = _use_up(state or "", browser)
     if not code:
@@ -179,6 +198,13 @@ def finish(
             facts={"route": f"GET {CALLBACK}", "provider": sso_id},
         )
         raise NotSignedIn(NOT_ALLOWED)
+    wanted = begun.get("linked")
+    if wanted and claims.get("sub") != wanted:
+        # Once is enough: a link that did not take must not send the browser round and round.
+        raise NotSignedIn(NOT_ALLOWED)
+    linked = None if wanted else _linked(provider, claims, origin, request_id)
+    if linked:
+        return _begin(provider, linked)
     result = {
         "AccessToken": tokens["access_token"],
         "IdToken": tokens["id_token"],
@@ -223,6 +249,14 @@ def _speaks_for(provider: SsoItem, claims: dict[str, Any]) -> bool:
     except ValueError:
         return False
     return found is not None and found.key == provider.key
+
+
+def _linked(provider: SsoItem, claims: dict[str, Any], origin: str, request_id: str) -> str | None:
+    try:
+        return sso_linking.link(provider, claims, origin=origin, request_id=request_id)
+    except (cognito.Refused, TooManyRequests, Busy) as error:
+        _troubled(getattr(error, "code", type(error).__name__), "nobody was linked")
+        raise NotSignedIn(UNAVAILABLE) from None
 
 
 def _use_up(state: str, browser: str) -> dict[str, Any]:
@@ -282,8 +316,8 @@ def _exchange(code: str, verifier: str, provider: SsoItem) -> dict[str, Any]:
     return tokens
 
 
-def _troubled(what: str) -> None:
-    logger.error("the user pool gave no tokens for a code", extra={"error": what})
+def _troubled(what: str, message: str = "the user pool gave no tokens for a code") -> None:
+    logger.error(message, extra={"error": what})
     count("SsoFailures")
 
 
