@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 from ministack.services import apigateway, lambda_svc
@@ -27,6 +28,38 @@ def move_cookies_out_of_headers() -> None:
         return execute(function, event)
 
     lambda_svc._execute_function_with_config_scope = execute_with_cookies
+
+
+def send_bytes_that_are_no_text_in_base64() -> None:
+    """Gap: of a body that is not UTF-8, the function gets a text with U+FFFD for what is not.
+
+    MiniStack goes by the content type alone. The event is JSON and holds such bytes only as AWS
+    sends them, in base64 with ``isBase64Encoded``, so that the function sees what was sent.
+    """
+    invoke, is_text_type = apigateway._invoke_lambda_proxy, apigateway._v2_request_body_is_text
+    is_utf8: ContextVar[bool] = ContextVar("is_utf8", default=True)
+
+    async def invoke_with_body(*request: Any, **named: Any) -> Any:
+        body = request[6]
+        token = is_utf8.set(_is_utf8(body or b""))
+        try:
+            return await invoke(*request, **named)
+        finally:
+            is_utf8.reset(token)
+
+    def is_text(content_type: str | None) -> bool:
+        return is_utf8.get() and is_text_type(content_type)
+
+    apigateway._invoke_lambda_proxy = invoke_with_body
+    apigateway._v2_request_body_is_text = is_text
+
+
+def _is_utf8(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def import_openapi_bodies() -> None:

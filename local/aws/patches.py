@@ -10,7 +10,11 @@ from local.aws.cognito import (
     rotate_refresh_tokens,
 )
 from local.aws.front_door import serve_http_api_at_the_root
-from local.aws.http_api import import_openapi_bodies, move_cookies_out_of_headers
+from local.aws.http_api import (
+    import_openapi_bodies,
+    move_cookies_out_of_headers,
+    send_bytes_that_are_no_text_in_base64,
+)
 from local.aws.permissions import (
     check_batches_as_what_they_hold,
     check_schedules_in_their_group,
@@ -29,6 +33,7 @@ from local.aws.workers import (
 PATCHES = (
     import_openapi_bodies,
     move_cookies_out_of_headers,
+    send_bytes_that_are_no_text_in_base64,
     serve_http_api_at_the_root,
     refer_to_secrets_by_arn,
     honour_stream_failure_settings,

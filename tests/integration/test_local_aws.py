@@ -4,6 +4,7 @@ When a test says that plain MiniStack no longer has a gap, the patch can go. The
 holds what the project relies on without a patch.
 """
 
+import base64
 import json
 import os
 import re
@@ -78,6 +79,21 @@ def test_cookies_are_a_list_of_the_event_and_no_header(patched: Aws, plain: Aws)
     event = patched.api("/webhooks/echo", headers={"cookie": "a=1; b=2"}).json()["event"]
     assert event["cookies"] == ["a=1", "b=2"]
     assert "cookie" not in event["headers"]
+
+
+def test_a_body_that_is_no_text_comes_in_base64(patched: Aws, plain: Aws) -> None:
+    sent = {"content": b'{"name": "\xff"}', "headers": {"content-type": "application/json"}}
+    event = httpx.request("GET", plain.hand_made_api("Echo"), **sent).json()["event"]
+    assert (event["body"], event["isBase64Encoded"]) == (
+        '{"name": "\N{REPLACEMENT CHARACTER}"}',
+        False,
+    )
+    event = patched.api("/webhooks/echo", **sent).json()["event"]
+    assert event["isBase64Encoded"]
+    assert base64.b64decode(event["body"]) == sent["content"]
+    sent["content"] = '{"name": "Ángela"}'
+    event = patched.api("/webhooks/echo", **sent).json()["event"]
+    assert (event["body"], event["isBase64Encoded"]) == (sent["content"], False)
 
 
 def test_the_http_api_answers_at_the_root(patched: Aws, plain: Aws) -> None:

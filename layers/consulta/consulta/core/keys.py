@@ -78,6 +78,10 @@ class Tenant:
         """The busy intervals of an expert, patient or room (``kind``) on one UTC day."""
         return Key(f"{self.prefix}CALENDAR#{kind}#{_part(owner)}", day.isoformat())
 
+    def external(self, expert: str, day: date) -> Key:
+        """What an expert's own calendar elsewhere has on one UTC day, beside that day's row."""
+        return Key(self.calendar("EXPERT", expert, day).pk, f"{day.isoformat()}#EXTERNAL")
+
     def holds(self, patient: str) -> Key:
         """A patient's open holds, which are limited."""
         return Key(f"{self.prefix}HOLDS#{_part(patient)}")
@@ -206,6 +210,21 @@ def email_domain(domain: str) -> Key:
 def sso_state(state_digest: str) -> Key:
     """A sign-in by an identity provider that was begun: ten minutes, once."""
     return Key(f"SSO_STATE#{_part(state_digest)}")
+
+
+def feed(token_digest: str) -> Key:
+    """Whose calendar feed an unguessable address belongs to."""
+    return Key(f"FEED#{_part(token_digest)}")
+
+
+def calendar_state(state_digest: str) -> Key:
+    """A consent to a calendar elsewhere that was begun: ten minutes, once."""
+    return Key(f"CALENDAR_STATE#{_part(state_digest)}")
+
+
+def calendar_channel(channel_id: str) -> Key:
+    """Whose calendar a push channel tells about."""
+    return Key(f"CALENDAR_CHANNEL#{_part(channel_id)}")
 
 
 def due(at: datetime, item_pk: str, what: str) -> Key:

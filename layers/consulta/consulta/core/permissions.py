@@ -36,6 +36,7 @@ _READ = {
     "availability:read",
     "slots:read",
     "appointments:read",
+    "packages:read",
     "dashboard:read",
 }
 _STAFF_READ = _READ | {
@@ -50,6 +51,8 @@ _STAFF_READ = _READ | {
 _STAFF_WRITE = {
     "appointments:write",
     "appointments:confirm",
+    "packages:write",
+    "calendars:write",
     "patients:write",
     "payments:write",
     "payments:manual",
@@ -59,6 +62,8 @@ _MANAGE = {
     "practice:write",
     "experts:write",
     "services:write",
+    "resources:write",
+    "closures:write",
     "availability:write",
     "members:write",
     "roles:write",
@@ -66,6 +71,7 @@ _MANAGE = {
     "audit:read",
     "usage:read",
     "notes:read",
+    "notes:write",
     "reports:write",
     "connect:read",
     "connect:write",
@@ -82,7 +88,7 @@ GRANTS: dict[Role, frozenset[str]] = {
         | _STAFF_WRITE
         | {"patients:read", "payments:read", "availability:write", "experts:write"}
         | {"services:write", "account_sessions:write", "connect:read", "connect:write"}
-        | {"notes:read"}
+        | {"notes:read", "notes:write"}
     ),
     Role.BILLING: frozenset(
         (_STAFF_READ - {"patients:read"})
@@ -91,7 +97,9 @@ GRANTS: dict[Role, frozenset[str]] = {
     ),
     Role.VIEWER: frozenset(_STAFF_READ | {"account_sessions:write"}),
     Role.PATIENT: frozenset(
-        _READ | {"appointments:write", "payments:read", "payments:write", "account_sessions:write"}
+        _READ
+        | {"appointments:write", "packages:write", "calendars:write"}
+        | {"payments:read", "payments:write", "account_sessions:write"}
     ),
     Role.OPERATOR: frozenset({"practices:write", "practices:read", "account_sessions:write"}),
     Role.CUSTOM: frozenset(),

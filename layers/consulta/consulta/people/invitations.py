@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from consulta.core import ids, keys, settings, table
+from consulta.core import ids, keys, mail, settings, table
 from consulta.core.cursor import decode, encode
 from consulta.core.errors import Conflict, Forbidden, Invalid, NotFound, Problem
 from consulta.core.http import ApiModel, Id, check_version
@@ -24,7 +24,6 @@ from consulta.core.keys import Tenant
 from consulta.core.observe import failure
 from consulta.core.permissions import Role
 from consulta.core.time import now, to_epoch, to_text
-from consulta.notifications import mail
 from consulta.people import accounts, members, memberships, owners, practices, roles, writes
 from consulta.people.contact import fold_email
 from consulta.people.records import INVITATION, PATIENT, InvitationItem, MemberItem

@@ -3,12 +3,11 @@
 from datetime import date, datetime
 from typing import Any
 
-from consulta.core import settings, table
+from consulta.core import mail, settings, table
 from consulta.core.item import Actor
 from consulta.core.keys import Tenant
 from consulta.core.observe import count
 from consulta.core.time import from_text, now
-from consulta.notifications import mail
 from consulta.people.records import PRACTICE, PracticeItem
 from consulta.reports import files, requests, revenue, schedules
 from consulta.reports.document import Document

@@ -1,21 +1,21 @@
-"""Rows of who has which time: calendars (expert, patient; one per UTC day) and open holds.
+"""Rows of who has which time: calendars (expert, patient, room; one per UTC day) and open holds.
 
 A row is a version and one attribute per appointment, so that an entry can be taken out without
 reading the row. Putting one in depends on all the others and needs the version as it was read.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from typing import Self
+from typing import Any, Self
 
 from consulta.core import table
 from consulta.core.errors import Conflict
 from consulta.core.keys import Key, Tenant
 from consulta.core.time import from_epoch, to_epoch
 from consulta.people.records import EXPERT, PATIENT
-from consulta.scheduling.records import AppointmentItem
-from consulta.scheduling.slots import Busy
+from consulta.scheduling.records import RESOURCE, AppointmentItem
+from consulta.scheduling.slots import Busy, Limits
 
 CALENDAR, HOLDS = "calendar", "holds"
 MAX_ENTRIES = 300
@@ -50,14 +50,25 @@ class Row:
         """Take one entry out, if nobody else wrote in the meantime."""
         return self._write({}, [entry_id])
 
+    def unchanged(self) -> table.Action:
+        """Go through only if nobody else wrote in the meantime."""
+        return table.check(self.key, **self._as_read(), label=self.label)
+
+    def _as_read(self) -> dict[str, Any]:
+        if not self.version:
+            return {"condition": "attribute_not_exists(pk)"}
+        return {
+            "condition": "#version = :read",
+            "names": {"#version": "version"},
+            "values": {":read": self.version},
+        }
+
     def _write(self, values: dict[str, str], remove: Iterable[str]) -> table.Action:
         return table.update(
             self.key,
             set_={**values, "version": self.version + 1},
             remove=remove,
-            condition="#version = :read" if self.version else "attribute_not_exists(pk)",
-            names={"#version": "version"} if self.version else {},
-            values={":read": self.version} if self.version else {},
+            **self._as_read(),
             label=self.label,
         )
 
@@ -89,13 +100,15 @@ class Entry:
     def to_text(self) -> str:
         """Compact: these rows are read a month at a time."""
         busy = self.busy
-        return f"{busy.start},{busy.end},{busy.before},{busy.after},{self.until}"
+        group = f",{busy.group}" if busy.group else ""
+        return f"{busy.start},{busy.end},{busy.before},{busy.after},{self.until}{group}"
 
     @classmethod
     def from_text(cls, text: str) -> Self:
         """The reverse of :meth:`to_text`."""
-        start, end, before, after, until = (int(part) for part in text.split(","))
-        return cls(Busy(start, end, before, after), until)
+        numbers, group = text.split(",")[:5], text.split(",")[5:]
+        start, end, before, after, until = (int(part) for part in numbers)
+        return cls(Busy(start, end, before, after, *group), until)
 
     def lapsed(self, now: int) -> bool:
         """A hold that has ended counts as free, whether or not the sweep has come by."""
@@ -124,12 +137,19 @@ def days(low: int, high: int) -> list[date]:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The time that one appointment takes of its expert, with buffers, and of its patient."""
+    """The time that one appointment takes: of its expert, its patient, its rooms and equipment.
+
+    ``seats`` is how many may share a group's time; ``limits`` the expert's, where they are to be
+    kept.
+    """
 
     tenant: Tenant
     expert: str
     patient: str
     busy: Busy
+    resources: tuple[str, ...] = ()
+    seats: int = 1
+    limits: Limits | None = None
 
     @classmethod
     def of(cls, appointment: AppointmentItem) -> Self:
@@ -139,50 +159,89 @@ class Claim:
             to_epoch(appointment.end),
             int(appointment.buffer_before_s),
             int(appointment.buffer_after_s),
+            appointment.service_id if appointment.seats > 1 else "",
         )
-        return cls(appointment.tenant, appointment.expert_id, appointment.patient_id, busy)
+        return cls(
+            appointment.tenant,
+            appointment.expert_id,
+            appointment.patient_id,
+            busy,
+            tuple(appointment.resource_ids),
+            int(appointment.seats),
+        )
 
     def parts(self) -> list[tuple[Busy, list[Key]]]:
-        """What is written, and in which rows. Buffers are the expert's; a patient needs none."""
-        bare = Busy(self.busy.start, self.busy.end)
+        """What is written, and in which rows. Buffers are the expert's: rooms need none."""
+        bare = replace(self.busy, before=0, after=0)
+        # A patient has one seat: another time of the same group is no place for them either.
+        owners = [
+            (EXPERT, self.expert, self.busy),
+            (PATIENT, self.patient, replace(bare, group="")),
+            *((RESOURCE, one, bare) for one in self.resources),
+        ]
         return [
             (busy, [self.tenant.calendar(kind, owner, day) for day in days(*busy.reach())])
-            for kind, owner, busy in (
-                (EXPERT, self.expert, self.busy),
-                (PATIENT, self.patient, bare),
-            )
+            for kind, owner, busy in owners
         ]
 
     def touched(self) -> list[Key]:
-        """The calendar rows that it touches."""
+        """The calendar rows that it writes."""
         return [key for _, keys in self.parts() for key in keys]
+
+    def counted(self) -> list[Key]:
+        """The expert's rows whose appointments count for the limits."""
+        if not self.limits:
+            return []
+        window = days(*self.limits.window(self.busy.start))
+        return [self.tenant.calendar(EXPERT, self.expert, day) for day in window]
+
+    def elsewhere(self) -> list[Key]:
+        """The rows of the expert's own calendar elsewhere."""
+        return [self.tenant.external(self.expert, day) for day in days(*self.busy.reach())]
+
+    def watched(self) -> list[Key]:
+        """All rows that have to be read."""
+        return list(dict.fromkeys([*self.touched(), *self.counted(), *self.elsewhere()]))
 
     def read(self) -> dict[Key, Row]:
         """Those rows, consistently."""
-        return self.rows(table.batch_get_raw(self.touched()))
+        return self.rows(table.batch_get_raw(self.watched()))
 
     def rows(self, found: dict[Key, table.Raw]) -> dict[Key, Row]:
         """Those rows out of a batch that holds them."""
-        return {key: Row.read(key, CALENDAR, found.get(key)) for key in self.touched()}
+        return {key: Row.read(key, CALENDAR, found.get(key)) for key in self.watched()}
 
     def is_free(self, rows: dict[Key, Row], now: int, own: str = "") -> bool:
-        """Whether neither has anything else then; ``own`` is this appointment's id."""
-        return not any(
-            busy.clashes(other)
-            for busy, keys in self.parts()
-            for entry_id, other in entries((rows[key] for key in keys), now)
-            if entry_id != own
+        """Whether nobody has anything else then; ``own`` is this appointment's id."""
+        elsewhere = [busy for _, busy in entries((rows[key] for key in self.elsewhere()), now)]
+        if any(self.busy.clashes(other) for other in elsewhere):
+            return False
+        return all(
+            busy.fits(others(rows, keys, now, own), self.seats) for busy, keys in self.parts()
         )
+
+    def within_limits(self, rows: dict[Key, Row], now: int, own: str = "") -> bool:
+        """Whether the expert takes one more that day and that week."""
+        if not self.limits:
+            return True
+        return self.limits.allow(self.busy, others(rows, self.counted(), now, own))
 
     def take(
         self, rows: dict[Key, Row], own: str, until: datetime | None, now: int
     ) -> list[table.Action]:
-        """Write it into the rows as they were read, dropping holds that have ended."""
+        """Write it into the rows as they were read, dropping holds that have ended.
+
+        Rows that only count for the limits have to be as they were read, too.
+        """
         ends = to_epoch(until) if until else 0
+        touched = set(self.touched())
         return [
-            rows[key].put(own, Entry(busy, ends).to_text(), drop=lapsed(rows[key], now))
-            for busy, keys in self.parts()
-            for key in keys
+            *(
+                rows[key].put(own, Entry(busy, ends).to_text(), drop=lapsed(rows[key], now))
+                for busy, keys in self.parts()
+                for key in keys
+            ),
+            *(rows[key].unchanged() for key in self.counted() if key not in touched),
         ]
 
     def keep(self, own: str, until: datetime | None) -> list[table.Action]:
@@ -197,6 +256,13 @@ class Claim:
     def leave(self, own: str) -> list[table.Action]:
         """Give the time up."""
         return [take_out(key, CALENDAR, own) for key in self.touched()]
+
+
+def others(rows: dict[Key, Row], keys: Iterable[Key], now: int, own: str) -> list[Busy]:
+    """What else takes up time in those rows, each appointment once."""
+    found = dict(entries((rows[key] for key in keys), now))
+    found.pop(own, None)
+    return list(found.values())
 
 
 def hold_limit_reached(row: Row, now: int, limit: int) -> bool:

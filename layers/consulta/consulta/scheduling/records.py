@@ -1,4 +1,4 @@
-"""Stored items of scheduling: service, availability, appointment."""
+"""Stored items of scheduling: service, availability, closures, resource, appointment."""
 
 from enum import StrEnum
 from typing import Any
@@ -11,9 +11,11 @@ from pynamodb.attributes import (
     UnicodeAttribute,
 )
 
-from consulta.core.item import InstantAttribute, Item, TrackedItem
+from consulta.core.item import InstantAttribute, Item, ListedItem, TrackedItem
 
 SERVICE, AVAILABILITY, APPOINTMENT = "SERVICE", "AVAILABILITY", "APPOINTMENT"
+RESOURCE, CLOSURES, PACKAGE = "RESOURCE", "CLOSURES", "PACKAGE"
+SERIES, WAITLIST = "SERIES", "WAITLIST"
 
 
 class Status(StrEnum):
@@ -40,6 +42,8 @@ class PaymentStatus(StrEnum):
     """What an appointment shows of its payments."""
 
     NOT_REQUIRED = "not_required"
+    # A session of a package that is paid for as a whole.
+    PACKAGE = "package"
     UNPAID = "unpaid"
     PROCESSING = "processing"
     PAID = "paid"
@@ -48,7 +52,12 @@ class PaymentStatus(StrEnum):
 
 
 class ServiceItem(Item):
-    """What can be booked. ``price`` in minor units of ``currency``; durations in seconds."""
+    """What can be booked. ``price`` in minor units of ``currency``; durations in seconds.
+
+    ``seats`` over 1 makes it a group appointment. ``resources``: [[resource id, …], …], one of each
+    inner list is needed. ``location``: {"kind": "in_person" | "online" | "phone", "address"}. A
+    PACKAGE is ``sessions`` appointments for one price, to be used within ``validity_days``.
+    """
 
     name = UnicodeAttribute()
     description = UnicodeAttribute(default="")
@@ -59,6 +68,13 @@ class ServiceItem(Item):
     expert_ids: ListAttribute[Any] = ListAttribute(default=list)
     active = BooleanAttribute(default=True)
     position = NumberAttribute(default=0)
+    category = UnicodeAttribute(default="")
+    colour = UnicodeAttribute(null=True)
+    location = JSONAttribute(null=True)
+    seats = NumberAttribute(default=1)
+    resources = JSONAttribute(null=True)
+    sessions = NumberAttribute(null=True)
+    validity_days = NumberAttribute(null=True)
     deleted_at = InstantAttribute(null=True)
     l1pk = UnicodeAttribute(null=True)
     l1sk = UnicodeAttribute(null=True)
@@ -70,6 +86,9 @@ class AvailabilityItem(Item):
     """An expert's weekly hours: a sub-item of the expert.
 
     ``weekly``: {"0" (Monday) … "6": [["09:00", "12:30"], …]} on the clocks of ``zone``.
+    ``overrides``: {"2026-12-24": [["09:00", "12:00"]], …} in place of a date's weekly hours;
+    ``vacations``: [{"from", "to" (dates, both included), "message"}, …]. ``cancellation``:
+    {"window_s", "fixed", "percent"}, the expert's own terms in place of the practice's.
     """
 
     zone = UnicodeAttribute()
@@ -79,6 +98,33 @@ class AvailabilityItem(Item):
     buffer_after_s = NumberAttribute(default=0)
     min_notice_s = NumberAttribute(default=0)
     horizon_days = NumberAttribute(default=60)
+    overrides = JSONAttribute(null=True)
+    vacations = JSONAttribute(null=True)
+    max_per_day = NumberAttribute(null=True)
+    max_per_week = NumberAttribute(null=True)
+    auto_confirm = BooleanAttribute(default=True)
+    cancellation = JSONAttribute(null=True)
+
+
+class ClosuresItem(Item):
+    """When the whole practice is closed: a sub-item of the practice.
+
+    ``closures``: [{"from", "to" (dates, both included), "name"}, …]. ``holidays``: {"country",
+    "subdivision", "open": [dates that are worked all the same], "days": {"2026-12-25": name, …}}.
+    """
+
+    closures = JSONAttribute(null=True)
+    holidays = JSONAttribute(null=True)
+
+
+class ResourceItem(ListedItem):
+    """A room, or equipment, that one appointment at a time can have. ``kind``: room, equipment."""
+
+    name = UnicodeAttribute()
+    kind = UnicodeAttribute()
+    active = BooleanAttribute(default=True)
+    position = NumberAttribute(default=0)
+    deleted_at = InstantAttribute(null=True)
 
 
 class AppointmentItem(TrackedItem):
@@ -111,3 +157,20 @@ class AppointmentItem(TrackedItem):
     cancelled_by = UnicodeAttribute(null=True)
     cancel_reason = UnicodeAttribute(null=True)
     cancel_note = UnicodeAttribute(null=True)
+    # Until when the expert may approve it.
+    approve_until = InstantAttribute(null=True)
+    seats = NumberAttribute(default=1)
+    resource_ids: ListAttribute[Any] = ListAttribute(default=list)
+    location = JSONAttribute(null=True)
+    package_id = UnicodeAttribute(null=True)
+    # The series that it belongs to, and the wall time that its rule gave it (RECURRENCE-ID).
+    series_id = UnicodeAttribute(null=True)
+    recurrence_id = UnicodeAttribute(null=True)
+    # The waitlist entry that it is an offer to.
+    waitlist_id = UnicodeAttribute(null=True)
+    # How often it was moved; the start that notice is counted to, where that is an earlier one.
+    rescheduled = NumberAttribute(default=0)
+    notice_start = InstantAttribute(null=True)
+    # Whether the patient is told of the last change by mail.
+    notify = BooleanAttribute(default=True)
+    meeting_url = UnicodeAttribute(null=True)

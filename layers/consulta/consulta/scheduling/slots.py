@@ -6,7 +6,7 @@ notice are elapsed time; only weekly hours and the horizon are read off the cloc
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -37,12 +37,16 @@ class Hours:
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """A booked time with the buffers that it was booked with."""
+    """A booked time with the buffers that it was booked with.
+
+    ``group`` is the service of a group appointment: its seats share one time.
+    """
 
     start: int
     end: int
     before: int = 0
     after: int = 0
+    group: str = ""
 
     def reach(self) -> tuple[int, int]:
         """From and to, buffers included: the calendar days that hold it are those of its reach."""
@@ -53,6 +57,70 @@ class Busy:
         return self.start < other.end + max(
             other.after, self.before
         ) and other.start < self.end + max(self.after, other.before)
+
+    def shares(self, other: "Busy") -> bool:
+        """Whether the two are seats of the same group appointment."""
+        return bool(self.group) and (self.group, self.start, self.end) == (
+            other.group,
+            other.start,
+            other.end,
+        )
+
+    def fits(self, others: Iterable["Busy"], seats: int = 1) -> bool:
+        """Whether it clashes with none of ``others``, and there is a seat left in its group."""
+        taken = 0
+        for other in others:
+            if self.shares(other):
+                taken += 1
+            elif self.clashes(other):
+                return False
+        return taken < seats
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most appointments of an expert per local date and per week (Monday to Sunday).
+
+    Source: MONEY_AND_BOOKING_RULES §10. The seats of a group appointment are one appointment.
+    """
+
+    zone: str
+    per_day: int | None = None
+    per_week: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.per_day is not None or self.per_week is not None
+
+    def window(self, start: int) -> tuple[int, int]:
+        """From and to of the days whose appointments count beside one that starts then."""
+        day = local_day(from_epoch(start), self.zone)
+        first, length = day, 1
+        if self.per_week is not None:
+            first, length = day - timedelta(days=day.weekday()), 7
+        zone = ZoneInfo(self.zone)
+        return (
+            to_epoch(datetime.combine(first, time(), zone)),
+            to_epoch(datetime.combine(first + timedelta(days=length), time(), zone)),
+        )
+
+    def allow(self, candidate: Busy, others: Iterable[Busy]) -> bool:
+        """Whether one more fits beside all of ``others`` in its day and week."""
+        day = local_day(from_epoch(candidate.start), self.zone)
+        monday = day - timedelta(days=day.weekday())
+        in_day, in_week = set(), set()
+        for number, other in enumerate(others):
+            if candidate.shares(other):
+                return True
+            its = local_day(from_epoch(other.start), self.zone)
+            # Seats of one group appointment count once.
+            name: object = (other.group, other.start) if other.group else number
+            if its == day:
+                in_day.add(name)
+            if monday <= its < monday + timedelta(days=7):
+                in_week.add(name)
+        return (self.per_day is None or len(in_day) < self.per_day) and (
+            self.per_week is None or len(in_week) < self.per_week
+        )
 
 
 def _wall(day: date, minutes: int, zone: ZoneInfo, *, fold: int = 0) -> datetime:
@@ -134,19 +202,25 @@ def offered(hours: Hours, duration_s: int, low: int, high: int, now: int) -> lis
     return sorted(found)
 
 
-def free(starts: Iterable[int], candidate: Busy, busy: Iterable[Busy]) -> list[int]:
+def free(starts: Iterable[int], candidate: Busy, busy: Iterable[Busy], seats: int = 1) -> list[int]:
     """Those of ``starts`` (in order) at which ``candidate`` would clash with nothing.
 
-    ``candidate`` gives length and buffers; where it lies does not matter.
+    ``candidate`` gives length, buffers and group; where it lies does not matter. A group's start
+    is free while fewer than ``seats`` are taken.
     """
-    length = candidate.end - candidate.start
+    length, every = candidate.end - candidate.start, list(busy)
     taken = sorted(
         (
             other.start - length - max(candidate.after, other.before),
             other.end + max(other.after, candidate.before),
         )
-        for other in busy
+        for other in every
     )
+    shared = {
+        other.start
+        for other in every
+        if candidate.group and other.group == candidate.group and other.end - other.start == length
+    }
     # A start strictly inside such an interval clashes. They may be nested: the furthest end counts.
     found, position, furthest = [], 0, None
     for start in starts:
@@ -154,7 +228,11 @@ def free(starts: Iterable[int], candidate: Busy, busy: Iterable[Busy]) -> list[i
             end = taken[position][1]
             furthest = end if furthest is None else max(furthest, end)
             position += 1
-        if furthest is None or start >= furthest:
+        if start in shared:
+            here = replace(candidate, start=start, end=start + length)
+            if here.fits(every, seats):
+                found.append(start)
+        elif furthest is None or start >= furthest:
             found.append(start)
     return found
 

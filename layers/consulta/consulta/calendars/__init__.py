@@ -1,0 +1,1 @@
+"""Calendars elsewhere: Google kept in step, iCalendar feeds and invitations."""
