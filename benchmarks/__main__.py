@@ -9,12 +9,13 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import dashboards, identity, imports, limits
+from benchmarks import dashboards, identity, imports, limits, scheduling
 from benchmarks.entry import Entry
 
 GROUPS = {
     "imports": imports.run,
     "dashboard": dashboards.run,
+    "scheduling": scheduling.run,
     "identity": identity.run,
     "identity_limiter": limits.run,
 }

@@ -6,6 +6,7 @@ through its API, the engine takes the longer for a write the more a table alread
 
 import gzip
 import json
+import os
 import platform
 import shutil
 import socket
@@ -20,6 +21,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from consulta.core import aws, settings
 from tests.template import create_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -95,6 +97,31 @@ def running(export: Export) -> Iterator[str]:
         yield endpoint
 
 
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "CORE_TABLE": "core",
+    "AGGREGATES_TABLE": "aggregates",
+    "COUNTERS_TABLE": "counters",
+}
+
+
+@contextmanager
+def client_of(export: Export) -> Iterator[Any]:
+    """Our code's own client, talking to an engine with these rows as long as the block lives."""
+    os.environ |= ENVIRONMENT
+    with running(export) as endpoint:
+        os.environ["AWS_ENDPOINT_URL_DYNAMODB"] = endpoint
+        aws.reset()
+        settings.reset()
+        try:
+            yield aws.client("dynamodb")
+        finally:
+            del os.environ["AWS_ENDPOINT_URL_DYNAMODB"]
+            aws.reset()
+
+
 def _schema(endpoint: str) -> list[dict[str, Any]]:
     """What an empty engine says of the template's tables."""
     client = boto3.client("dynamodb", endpoint_url=endpoint)
@@ -142,6 +169,7 @@ class Capacity:
         for operation in ("GetItem", "BatchGetItem", "Query"):
             events.register(f"before-parameter-build.dynamodb.{operation}", self._ask)
             events.register(f"after-call.dynamodb.{operation}", self._count)
+        events.register("after-call.dynamodb.TransactWriteItems", self._write)
 
     @staticmethod
     def _ask(params: dict[str, Any], **_: Any) -> None:
@@ -153,6 +181,26 @@ class Capacity:
         self.calls += 1
         self.units += sum(part["CapacityUnits"] for part in parts)
 
+    def _write(self, **_: Any) -> None:
+        self.calls += 1
+
     def reset(self) -> None:
         """Count from zero."""
         self.calls, self.units = 0, 0.0
+
+
+class Clock:
+    """The time that a client's calls take, of which our own code has none."""
+
+    def __init__(self, client: Any) -> None:
+        self.seconds = 0.0
+        # botocore's events leave out what it does before and after the request.
+        self._call = client._make_api_call
+        client._make_api_call = self._timed
+
+    def _timed(self, *arguments: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return self._call(*arguments)
+        finally:
+            self.seconds += time.perf_counter() - began

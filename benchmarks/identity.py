@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from benchmarks import engine
 from benchmarks.entry import Entry
-from consulta.core import aws, keys, settings, table
+from consulta.core import aws, keys, table
 from consulta.core.ids import new_id
 from consulta.core.item import Actor
 from consulta.core.keys import Tenant, all_practices
@@ -40,25 +40,15 @@ Call = Callable[[], object]
 def run() -> Iterable[Entry]:
     """identity.authorizer_*: milliseconds of own work, and what remembering saves."""
     os.environ |= {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "CORE_TABLE": "core",
         "TOKEN_ISSUER": ISSUER,
         "CLIENT_ID": CLIENT,
         "JWKS_URL": "https://keys.invalid/jwks.json",
     }
-    settings.reset()
     key = NewKey.make()
     with engine.loading() as export:
         needed = _rows(export, key)
-        with engine.running(export) as endpoint:
-            os.environ["AWS_ENDPOINT_URL_DYNAMODB"] = endpoint
-            aws.reset()
-            settings.reset()
+        with engine.client_of(export):
             yield from _authorizer(_token(), key, needed)
-    del os.environ["AWS_ENDPOINT_URL_DYNAMODB"]
-    aws.reset()
 
 
 def _authorizer(token: str, key: NewKey, needed: list[keys.Key]) -> Iterator[Entry]:
