@@ -24,6 +24,7 @@ from local.aws.permissions import (
 from local.aws.schedules import fire_schedules_in_their_time_zone
 from local.aws.secrets import refer_to_secrets_by_arn
 from local.aws.streams import honour_stream_failure_settings
+from local.aws.transforms import tell_sam_the_parameters
 from local.aws.workers import (
     do_not_wait_for_silent_functions,
     extract_each_layer_once,
@@ -31,6 +32,7 @@ from local.aws.workers import (
 )
 
 PATCHES = (
+    tell_sam_the_parameters,
     import_openapi_bodies,
     move_cookies_out_of_headers,
     send_bytes_that_are_no_text_in_base64,

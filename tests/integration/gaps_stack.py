@@ -19,7 +19,7 @@ from local.processes import Service
 
 ROOT = Path(__file__).resolve().parents[2]
 STACK = "gaps"
-ORIGIN = "http://localhost:5173"
+ORIGIN, DEFAULT_ORIGIN = "http://localhost:5173", "http://localhost:1"
 PATIENCE_SECONDS = 15.0
 
 ECHO = """
@@ -181,7 +181,7 @@ def template() -> dict[str, Any]:
         "Api": {
             "Type": "AWS::Serverless::HttpApi",
             "Properties": {
-                "CorsConfiguration": {"AllowOrigins": [ORIGIN], "AllowMethods": ["GET"]},
+                "CorsConfiguration": {"AllowOrigins": [{"Ref": "Origin"}], "AllowMethods": ["GET"]},
                 "Auth": {
                     "DefaultAuthorizer": "Token",
                     "Authorizers": {
@@ -283,6 +283,7 @@ def template() -> dict[str, Any]:
     }
     return {
         "Transform": "AWS::Serverless-2016-10-31",
+        "Parameters": {"Origin": {"Type": "String", "Default": DEFAULT_ORIGIN}},
         "Resources": resources,
         "Outputs": {name: {"Value": {"Ref": name}} for name in resources if name != "Layer"}
         | {
@@ -317,6 +318,7 @@ def start(module: str, folder: Path) -> Aws:
     cloudformation.create_stack(
         StackName=STACK,
         TemplateBody=json.dumps(template()),
+        Parameters=[{"ParameterKey": "Origin", "ParameterValue": ORIGIN}],
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
     )
     waiter = cloudformation.get_waiter("stack_create_complete")

@@ -26,7 +26,16 @@ from local import processes
 from local.aws import MINISTACK_VERSION
 from local.environment import endpoint, ministack_environment
 from local.processes import Service
-from tests.integration.gaps_stack import ORIGIN, ROOT, Aws, free_port, start, until
+from tests.integration.gaps_stack import (
+    DEFAULT_ORIGIN,
+    ORIGIN,
+    ROOT,
+    STACK,
+    Aws,
+    free_port,
+    start,
+    until,
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,6 +72,18 @@ def test_the_patches_are_for_the_version_that_is_pinned() -> None:
 
 
 # --- gaps, and their patches --------------------------------------------------------------------
+
+
+def test_sam_resolves_what_the_stack_was_given(patched: Aws, plain: Aws) -> None:
+    def origins(aws: Aws) -> list[str]:
+        answer = aws.client("cloudformation").get_template(
+            StackName=STACK, TemplateStage="Processed"
+        )
+        body = answer["TemplateBody"]["Resources"]["Api"]["Properties"]["Body"]
+        return list(body["x-amazon-apigateway-cors"]["allowOrigins"])
+
+    assert origins(plain) == [DEFAULT_ORIGIN]
+    assert origins(patched) == [ORIGIN]
 
 
 def test_an_http_api_has_the_routes_of_its_openapi_body(patched: Aws, plain: Aws) -> None:

@@ -1,9 +1,12 @@
 """House rules of template.yaml that the linters do not hold."""
 
 import re
+from copy import deepcopy
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from samtranslator.translator.transform import transform
 
 from tests.permissions import allowed, many, resource_name, statements
 from tests.template import ROOT, resources, template
@@ -44,6 +47,35 @@ HANDED_ON = {"DeadLetters"}
 def named(variables: dict[str, Any]) -> set[str]:
     """The resources that environment variables name."""
     return {resource_name(value) for value in variables.values()}
+
+
+def translated(parameters: dict[str, str]) -> dict[str, Any]:
+    """The template as SAM translates it, without what Fn::ForEach makes."""
+    source = deepcopy(template())
+    loops = [name for name in source["Resources"] if name.startswith("Fn::")]
+    for name in loops:
+        del source["Resources"][name]
+    for resource in source["Resources"].values():
+        for local in {"CodeUri", "ContentUri"} & resource.get("Properties", {}).keys():
+            resource["Properties"][local] = "s3://bucket/key"
+    found: dict[str, Any] = transform(source, parameters, SimpleNamespace(load=dict))
+    return found
+
+
+@pytest.mark.parametrize(
+    "origins", [None, "https://a.example", "https://a.example,https://b.example"]
+)
+def test_sam_leaves_the_gateway_a_list_of_origins(origins: str | None) -> None:
+    written = template()["Resources"]["Api"]["Properties"]["CorsConfiguration"]["Fn::If"][1]
+    api = translated({"AllowedOrigins": origins} if origins else {})["Resources"]["Api"]
+    condition, cors, otherwise = api["Properties"]["Body"]["x-amazon-apigateway-cors"]["Fn::If"]
+    assert (condition, otherwise) == ("HasOrigins", {"Ref": "AWS::NoValue"})
+    given = origins or template()["Parameters"]["AllowedOrigins"]["Default"]
+    assert cors.pop("allowOrigins") == {"Fn::Split": [",", given]}
+    # Everything else is there too, in the names that the gateway reads.
+    named = {name[0].lower() + name[1:]: value for name, value in written.items()}
+    assert cors == {name: value for name, value in named.items() if name != "allowOrigins"}
+    assert cors["allowCredentials"] is True
 
 
 def test_a_change_of_the_layer_alone_publishes_a_version() -> None:
