@@ -1,1 +1,1 @@
-"""What only a laptop needs: a local AWS, simulators of the payment providers, demo data."""
+"""What only a laptop needs: a local AWS, simulators of the providers, demo data."""

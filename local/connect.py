@@ -25,6 +25,10 @@ PROVIDERS: dict[str, tuple[str, dict[str, Any]]] = {
             "webhook": {"current": "mpsec_local", "previous": None, "until": None},
         },
     ),
+    "google": (
+        "GoogleSecretArn",
+        {"client_id": "local.apps.googleusercontent.com", "client_secret": "GOCSPX-local"},
+    ),
 }
 
 
@@ -33,11 +37,15 @@ def connect_providers(
 ) -> None:
     """Give each provider's secret to the functions, and our webhook's address to its simulator.
 
+    Google has no webhook of ours: each calendar's channel names its own address.
+
     ``simulators``: {name: base address}. Raises httpx.HTTPError, botocore's ClientError.
     """
     secrets = boto3.client("secretsmanager", endpoint_url=api_url)
     for name, (output, value) in PROVIDERS.items():
         secrets.put_secret_value(SecretId=outputs[output], SecretString=json.dumps(value))
+        if "webhook" not in value:
+            continue
         settings = {
             "webhook_url": f"{api_url}/webhooks/{name}",
             "webhook_secret": value["webhook"]["current"],

@@ -3,7 +3,7 @@
 ``up`` starts the local AWS and the providers' simulators, deploys template.yaml, seeds a demo
 practice through the public API and writes ``<dir>/stack.json``:
 
-    {"api_url", "docs_url", "mailbox_url", "stripe_url", "mercadopago_url", "region",
+    {"api_url", "docs_url", "mailbox_url", "stripe_url", "mercadopago_url", "google_url", "region",
      "stack_name", "outputs": {...}, "signins": [{"role", "email", "password"}]}
 
 Every start is a fresh one: nothing is kept of the last but the build.
@@ -63,7 +63,7 @@ FAILURES = (
 
 @dataclass(frozen=True)
 class Stack:
-    """One local stack: the folder of its files and the ports of its three servers."""
+    """One local stack: the folder of its files and the ports of its four servers."""
 
     folder: Path
     port: int
@@ -77,6 +77,7 @@ class Stack:
             "the local AWS": self.port,
             "the Stripe simulator": self.port + 1,
             "the Mercado Pago simulator": self.port + 2,
+            "the Google simulator": self.port + 3,
         }
 
     @property
@@ -86,7 +87,11 @@ class Stack:
     @property
     def simulators(self) -> dict[str, str]:
         """The providers' base addresses by name, which is also the simulator's module."""
-        return {"stripe": endpoint(self.port + 1), "mercadopago": endpoint(self.port + 2)}
+        return {
+            "stripe": endpoint(self.port + 1),
+            "mercadopago": endpoint(self.port + 2),
+            "google": endpoint(self.port + 3),
+        }
 
     @property
     def parameters(self) -> dict[str, str]:
@@ -101,6 +106,9 @@ class Stack:
             "CognitoBase": self.api_url,
             "StripeApiBase": self.simulators["stripe"],
             "MercadoPagoApiBase": self.simulators["mercadopago"],
+            "GoogleAuthBase": self.simulators["google"],
+            "GoogleTokenBase": self.simulators["google"],
+            "GoogleApiBase": self.simulators["google"],
         }
 
 
@@ -149,7 +157,7 @@ def running_stack(folder: Path, port: int, *, auth: bool = False) -> Iterator[di
 
 def _start(stack: Stack, *, seeded: bool) -> dict[str, Any]:
     log = stack.folder / "logs" / "deploy.log"
-    with step("Start the local AWS and the simulators of Stripe and Mercado Pago"):
+    with step("Start the local AWS and the simulators of Stripe, Mercado Pago and Google"):
         processes.start(stack.folder, [_local_aws(stack), *_simulators(stack)], ROOT)
     with deploy.build_lock():
         with step("Build the functions and layers") as progress:
@@ -167,6 +175,7 @@ def _start(stack: Stack, *, seeded: bool) -> dict[str, Any]:
         "mailbox_url": f"{stack.api_url}/_ministack/ses/messages",
         "stripe_url": stack.simulators["stripe"],
         "mercadopago_url": stack.simulators["mercadopago"],
+        "google_url": stack.simulators["google"],
         "region": REGION,
         "stack_name": deploy.STACK_NAME,
         "outputs": outputs,
@@ -276,7 +285,7 @@ Folder = Annotated[Path, typer.Option("--dir", help="Where its files are kept.")
 @cli.command()
 def up(
     folder: Folder = DEFAULT_FOLDER,
-    port: Annotated[int, typer.Option(help="Of the API; the simulators take the next two.")] = (
+    port: Annotated[int, typer.Option(help="Of the API; the simulators take the next three.")] = (
         DEFAULT_PORT
     ),
     detach: Annotated[bool, typer.Option("--detach", help="Return when ready.")] = False,

@@ -87,6 +87,14 @@ WEBHOOK = {
     },
 }
 
+PUSH = {
+    "summary": "A calendar at Google has changed",
+    "description": "For Google only: the channel's token in the headers is the authorization.",
+    "tags": ["webhooks"],
+    "security": [],
+    "responses": {"204": {"description": "Queued"}, "default": ERROR},
+}
+
 
 def load(name: str) -> Any:
     """The module of functions/<name>/app.py, under a name of its own."""
@@ -166,6 +174,7 @@ def document() -> dict[str, Any]:
         }
     for provider in ("stripe", "mercadopago"):
         paths[f"/webhooks/{provider}"] = {"post": {**WEBHOOK, "summary": f"Events of {provider}"}}
+    paths["/webhooks/google-calendar"] = {"post": PUSH}
     for unused in ("HTTPValidationError", "ResponseValidationError", "ValidationError"):
         schemas.pop(unused, None)
     merged["paths"] = dict(sorted(paths.items()))

@@ -1,4 +1,4 @@
-"""Weekly hours of an expert: /v1/availability."""
+"""Hours of an expert: /v1/availability."""
 
 from typing import Annotated
 
@@ -15,14 +15,14 @@ Expert = Annotated[Id, Query(description="Whose hours")]
 @api.get("/v1/availability")
 @needs("availability:read")
 def get(expert_id: Expert) -> Availability:
-    """The weekly hours; version 0 and closed all week where none were set."""
+    """Weekly hours, other dates and days off; version 0 and closed where none were set."""
     return api.ok(availability.get(api.caller, expert_id))
 
 
 @api.put("/v1/availability")
 @needs("availability:write")
 def put(expert_id: Expert, body: AvailabilityRequest, if_match: IfMatch = None) -> Availability:
-    """Set the weekly hours: experts their own, owners and admins anybody's."""
+    """Set all of the hours: experts their own, owners and admins anybody's."""
     return api.ok(availability.put(api.caller, expert_id, body, if_match))
 
 

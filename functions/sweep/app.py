@@ -1,10 +1,10 @@
-"""Every minute → what has become due: holds that have ended, refunds to ask for."""
+"""Every minute → what has become due: ended holds, missing approvals, what providers owe us."""
 
 from typing import Any
 
 from consulta.core.item import Actor
 from consulta.core.observe import observed
-from consulta.money import changes, closing, effects
+from consulta.money import approving, changes, effects
 from consulta.scheduling import due, holds, sweep
 
 # What one more minute's work may take at most, before Lambda's own deadline.
@@ -16,8 +16,10 @@ def handle(_event: dict[str, Any], context: Any) -> dict[str, int]:
     by = Actor("sweep", context.aws_request_id)
     swept = sweep.run(
         {
-            due.HOLD: holds.worker(closing.expire, by),
+            due.HOLD: holds.worker(approving.expire, by),
+            due.APPROVE: lambda key: approving.work(key, by),
             changes.REFUND_DUE_WORK: lambda key: effects.resume(key, by),
+            changes.AUTHORIZATION_DUE_WORK: lambda key: approving.settle_due(key, by),
         },
         time_left=lambda: context.get_remaining_time_in_millis() > RESERVE_MS,
     )

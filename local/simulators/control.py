@@ -32,7 +32,8 @@ class Fault:
     """What goes wrong with the next `times` matching calls to the provider's API.
 
     timeout_before drops the connection before anything is done, timeout_after once it is done,
-    both after `seconds`; status answers with that status instead of doing anything.
+    both after `seconds`; status answers with that status instead of doing anything. The method *
+    is any.
     """
 
     kind: str
@@ -43,7 +44,8 @@ class Fault:
     seconds: float = 0.0
 
     def matches(self, method: str, path: str) -> bool:
-        return self.times > 0 and method == self.method and path.startswith(self.path_prefix)
+        is_method = self.method in ("*", method)
+        return self.times > 0 and is_method and path.startswith(self.path_prefix)
 
 
 class Simulator(Protocol):

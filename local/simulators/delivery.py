@@ -58,11 +58,19 @@ Sign = Callable[[dict[str, Any], Settings], Message]
 
 
 class Outbox:
-    """Keeps every event and delivers it from a background thread, in order of emission."""
+    """Keeps every event and delivers it from a background thread, in order of emission.
 
-    def __init__(self, sign: Sign) -> None:
+    ``addressed``: each event names its own address, whatever webhook_url is. ``retried``: the
+    statuses after which it is tried again; None is every one that is no success.
+    """
+
+    def __init__(
+        self, sign: Sign, *, addressed: bool = False, retried: frozenset[int] | None = None
+    ) -> None:
         self.settings = Settings()
         self._sign = sign
+        self._addressed = addressed
+        self._retried = retried
         self._later = Later("webhooks")
         self._http = requests.Session()
         self._http.trust_env = False  # a proxy knows nothing of this machine's own addresses
@@ -77,7 +85,7 @@ class Outbox:
             while len(self._emissions) > MAX_EVENTS:
                 self._emissions.popitem(last=False)
             mode = self.settings.deliveries
-            if self.settings.webhook_url is None:
+            if not self._has_address():
                 emission.state = "not_configured"
             elif mode in ("hold", "reordered"):
                 emission.state = "held"
@@ -127,6 +135,9 @@ class Outbox:
             self._window_open = False
             self.settings = Settings()
 
+    def _has_address(self) -> bool:
+        return self._addressed or self.settings.webhook_url is not None
+
     def _queue(self, emission: Emission) -> None:
         emission.state = "queued"
         self._later.run(0, lambda: self._deliver(emission, 1))
@@ -136,7 +147,7 @@ class Outbox:
         with self._lock:
             if self._emissions.get(emission.id) is not emission:
                 return  # forgotten by a reset
-            if settings.webhook_url is None:
+            if not self._has_address():
                 emission.state = "not_configured"
                 return
         message = self._sign(emission.event, settings)
@@ -158,8 +169,12 @@ class Outbox:
             emission.deliveries.append(result)
             if delivered:
                 emission.state = "delivered"
-            elif attempt == TRIES:
+            elif attempt == TRIES or not self._is_retried(result.get("status")):
                 emission.state = "failed"
             else:
                 backoff_s = settings.retry_base_ms / 1000 * 2 ** (attempt - 1)
                 self._later.run(backoff_s, lambda: self._deliver(emission, attempt + 1))
+
+    def _is_retried(self, status: int | None) -> bool:
+        """No status is no answer, which may be one the next time."""
+        return status is None or self._retried is None or status in self._retried

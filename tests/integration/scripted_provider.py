@@ -6,6 +6,7 @@ code under test reaches it through the registry, like the real adapters.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
@@ -34,6 +35,8 @@ class ScriptedProvider:
     calls: list[tuple[str, str]] = field(default_factory=list)
     faults: dict[tuple[str, str], BaseException] = field(default_factory=dict)
     before_answer: dict[str, Callable[[], None]] = field(default_factory=dict)
+    # The payments that were made to be captured later.
+    manual: set[str] = field(default_factory=set)
 
     @property
     def fee(self) -> int:
@@ -74,6 +77,8 @@ class ScriptedProvider:
                 client_secret=f"{provider_id}_secret",
                 commission=None,
             )
+            if payment.manual_capture:
+                self.manual.add(provider_id)
             if self.name is Provider.MERCADOPAGO:
                 if details.token == "tok_rejected":
                     self.decline(provider_id)
@@ -96,10 +101,18 @@ class ScriptedProvider:
 
     def cancel(self, operation: Operation, provider_id: str, payee: PayeeItem) -> ProviderPayment:
         def act() -> None:
-            if self.payments[provider_id].state is State.OPEN:
+            if self.payments[provider_id].state in (State.OPEN, State.AUTHORIZED):
                 self.change(provider_id, state=State.CANCELLED)
 
         self._call("cancel", operation.key, act)
+        return self.payments[provider_id]
+
+    def capture(self, operation: Operation, provider_id: str, payee: PayeeItem) -> ProviderPayment:
+        def act() -> None:
+            if self.payments[provider_id].state is State.AUTHORIZED:
+                self._take(provider_id)
+
+        self._call("capture", operation.key, act)
         return self.payments[provider_id]
 
     def refund(
@@ -128,7 +141,22 @@ class ScriptedProvider:
         self.change(provider_id, state=State.OPEN, failure_code=code, requires_action=False)
 
     def pay(self, provider_id: str, **values: Any) -> None:
-        """Succeeded; at Stripe it is settled later."""
+        """Succeeded, or only authorized; at Stripe it is settled later."""
+        if provider_id in self.manual:
+            self.change(
+                provider_id,
+                state=State.AUTHORIZED,
+                failure_code="",
+                requires_action=False,
+                method="card",
+                charge=provider_id.replace("pi_", "ch_"),
+                capture_before=now() + timedelta(days=7),
+                **values,
+            )
+            return
+        self._take(provider_id, **values)
+
+    def _take(self, provider_id: str, **values: Any) -> None:
         at_once = self.name is Provider.MERCADOPAGO
         self.change(
             provider_id,
@@ -136,6 +164,7 @@ class ScriptedProvider:
             captured=self.payments[provider_id].amount,
             failure_code="",
             requires_action=False,
+            capture_before=None,
             charge=provider_id if at_once else provider_id.replace("pi_", "ch_"),
             method="card",
             paid_at=now(),

@@ -25,6 +25,7 @@ from consulta.money import (
     inbox,
     operations,
     orders,
+    paid_for,
     payees,
     payment_lists,
     payments,
@@ -188,7 +189,17 @@ class Practice:
 def practice(tables: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Practice]:
     stripe, mercadopago = install(monkeypatch)
     clock = Clock(monkeypatch)
-    for module in (changes, closing, effects, operations, orders, payments, placing, payment_lists):
+    for module in (
+        changes,
+        closing,
+        effects,
+        operations,
+        orders,
+        paid_for,
+        payments,
+        placing,
+        payment_lists,
+    ):
         if hasattr(module, "now"):
             monkeypatch.setattr(module, "now", lambda: clock.at)
     yield Practice(World(), stripe, mercadopago, clock)

@@ -196,12 +196,7 @@ ROUTES = (
     Route("GET", "/v1/products/<object_id>", sp.ProductRetrieveParams, _retrieve("product")),
     Route("POST", "/v1/products/<product_id>", sp.ProductUpdateParams, catalog.update_product),
     Route("POST", "/v1/prices", sp.PriceCreateParams, catalog.create_price),
-    Route(
-        "GET",
-        "/v1/prices",
-        sp.PriceListParams,
-        _list("price", "active", "currency", "product", "type"),
-    ),
+    Route("GET", "/v1/prices", sp.PriceListParams, catalog.list_prices),
     Route("GET", "/v1/prices/<object_id>", sp.PriceRetrieveParams, _retrieve("price")),
     Route("POST", "/v1/prices/<price_id>", sp.PriceUpdateParams, catalog.update_price),
 )

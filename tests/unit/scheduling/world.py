@@ -24,10 +24,12 @@ from consulta.people.records import (
 from consulta.scheduling import (
     availability,
     booking,
+    drafts,
     due,
     holds,
     listing,
     offers,
+    rescheduling,
     services,
     sweep,
     transitions,
@@ -157,7 +159,18 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.at = now()
-        for module in (booking, due, holds, idempotency, listing, offers, sweep, transitions):
+        for module in (
+            booking,
+            drafts,
+            due,
+            holds,
+            idempotency,
+            listing,
+            offers,
+            rescheduling,
+            sweep,
+            transitions,
+        ):
             monkeypatch.setattr(module, "now", lambda: self.at)
 
     def forward(self, **by: float) -> None:

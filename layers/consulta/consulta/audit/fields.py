@@ -35,6 +35,7 @@ _SOUND_PERSONAL = {
     "notes": NOTES,
     "note": NOTES,
     "cancel_note": NOTES,
+    "reschedule_note": NOTES,
     "recipients": MEMBERS,
     "mailed": MEMBERS,
 }
@@ -44,10 +45,13 @@ PERSONAL: dict[str, dict[str, str]] = {
     "MEMBER": _STAFF,
     "INVITATION": {**_STAFF, "expert": MEMBERS},
     "EXPERT": {"name": MEMBERS, "bio": MEMBERS, "title": MEMBERS},
+    "NOTE": {"text": NOTES},
+    # Google names a calendar by its owner's address.
+    "CALENDAR_CONNECTION": {"calendar_id": MEMBERS},
 }
 # Names of things.
 PLAIN = frozenset(
-    {(entity, "name") for entity in ("PRACTICE", "SERVICE", "ROLE", "API_KEY", "SSO")}
+    {(entity, "name") for entity in ("PRACTICE", "SERVICE", "RESOURCE", "ROLE", "API_KEY", "SSO")}
 )
 # Where a change came from: personal, too.
 ORIGIN = PATIENTS

@@ -89,6 +89,12 @@ class SlotTaken(Conflict):
     type, title = "slot-taken", "This time is no longer free"
 
 
+class NoPackage(Conflict):
+    """The patient has no package of this service with a session left for that time."""
+
+    type, title = "no-package", "Buy a package first: none has a session left for this time"
+
+
 class PreconditionFailed(Problem):
     """``If-Match`` names a version that is no longer current."""
 
@@ -120,9 +126,9 @@ class Busy(Problem):
 
 
 class ProviderFailed(Problem):
-    """The payment provider did not answer, or refused our call for a reason of its own."""
+    """A provider did not answer, or refused our call for a reason of its own."""
 
-    status, type, title = 502, "provider-failed", "The payment provider did not take the request"
+    status, type, title = 502, "provider-failed", "The provider did not take the request"
 
 
 def catalogue() -> dict[str, int]:

@@ -102,6 +102,13 @@ def _body(problem: errors.Problem, request_id: str) -> dict[str, Any]:
     }
 
 
+def _as_written(where: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """A field's place without the name of the handler's model that holds the query's."""
+    kind, *rest = where
+    is_model = kind == "query" and any(isinstance(part, str) for part in rest[1:2])
+    return (kind, *rest[1:]) if is_model else where
+
+
 class NotModified(Exception):
     """The caller has it already: raised, so that no body is checked against the route's model."""
 
@@ -304,7 +311,9 @@ class Api(APIGatewayHttpResolver):
     def _invalid(self, error: RequestValidationError) -> Response[str]:
         found = tuple(
             errors.FieldError(
-                ".".join(str(part) for part in entry["loc"]), entry["msg"], entry["type"]
+                ".".join(str(part) for part in _as_written(entry["loc"])),
+                entry["msg"],
+                entry["type"],
             )
             for entry in error.errors()
         )

@@ -222,6 +222,11 @@ def calendar_state(state_digest: str) -> Key:
     return Key(f"CALENDAR_STATE#{_part(state_digest)}")
 
 
+def calendar_connections() -> str:
+    """The list of all practices' calendars elsewhere, by when each has to be looked at again."""
+    return "CALENDAR_CONNECTIONS"
+
+
 def calendar_channel(channel_id: str) -> Key:
     """Whose calendar a push channel tells about."""
     return Key(f"CALENDAR_CHANNEL#{_part(channel_id)}")

@@ -31,7 +31,7 @@ from consulta.money.records import (
 from consulta.scheduling import due
 from consulta.scheduling.records import PaymentStatus
 
-REFUND_DUE_WORK = "refund"
+REFUND_DUE_WORK, AUTHORIZATION_DUE_WORK = "refund", "authorization"
 
 
 def charge_of(payment: PaymentItem) -> Charge:
@@ -92,6 +92,8 @@ class Change:
     values: dict[str, Any] = field(default_factory=dict)
     parts: list[table.Action] = field(default_factory=list)
     refunds: list[str] = field(default_factory=list)
+    # Whether an authorization has to be captured, or let go, once this is written.
+    settles: bool = False
 
     @property
     def tenant(self) -> Tenant:
@@ -228,9 +230,12 @@ class Change:
             )
         )
 
-    def earn(self) -> None:
-        """What is left of the patient's advance becomes revenue: the service was given, or kept."""
-        amount = self.advance
+    def earn(self, most: int | None = None) -> None:
+        """What is left of the patient's advance becomes revenue: the service was given, or kept.
+
+        With ``most`` no more than that: a session's part of a package.
+        """
+        amount = self.advance if most is None else min(self.advance, most)
         if amount <= 0:
             return
         payment = self.payment
@@ -330,6 +335,7 @@ class Change:
             self.by,
             payment_id=payment.item_id,
             appointment_id=payment.appointment_id,
+            package_id=payment.package_id,
             patient_id=payment.patient_id,
             expert_id=payment.expert_id,
             service_id=payment.service_id,

@@ -6,57 +6,143 @@ postings. Intents that are still open are cancelled at the provider before.
 
 from consulta.core import table
 from consulta.core.errors import Conflict
+from consulta.core.fields import Amount
 from consulta.core.identity import Principal
 from consulta.core.item import Actor
 from consulta.core.keys import Tenant
 from consulta.core.permissions import Role
 from consulta.core.time import now
-from consulta.money import effects, operations, policy
+from consulta.money import effects, operations, package_payments, payments, placing, policy
 from consulta.money.changes import Change
 from consulta.money.orders import Order
 from consulta.money.policy import Party, Preview
 from consulta.money.records import PaymentItem, Provider, State
-from consulta.scheduling import appointments, holds, names, transitions
-from consulta.scheduling.records import AppointmentItem, Status
-from consulta.scheduling.schema.appointments import Appointment, CancelReason, CancelRequest
+from consulta.money.schema import ManualPaymentRequest, Payment, PositiveAmount
+from consulta.scheduling import appointments, holds, lifecycle, names, transitions
+from consulta.scheduling.records import AppointmentItem, Approval, PaymentStatus, Status
+from consulta.scheduling.schema.actions import (
+    CancellationPreview,
+    MarkPaidRequest,
+    PreviewLine,
+    PreviewRequest,
+    Step,
+)
+from consulta.scheduling.schema.appointments import (
+    Appointment,
+    AppointmentDetail,
+    CancelReason,
+    CancelRequest,
+)
 
 DEADLINE_S = 12.0
 CANCELLED, NO_SHOW = "cancelled", "no_show"
+_ANSWERED = frozenset({Approval.GIVEN, Approval.DECLINED, Approval.LAPSED})
 _UNDER_WAY = frozenset({State.OPEN, State.PROCESSING, State.AUTHORIZED})
 
 
 # ---------------------------------------------------------------- by people
 
 
+def confirm(caller: Principal, appointment_id: str) -> AppointmentDetail:
+    """Held or awaiting approval → confirmed, to be paid later where it is not; an approval, too.
+
+    What is authorized is captured. Raises NotFound, Conflict, and SlotTaken where a hold that had
+    ended lost its time.
+    """
+    found = appointments.load(caller, appointment_id)
+    waits = found.status == Status.AWAITING_APPROVAL
+    if waits and (found.approval in _ANSWERED or found.payment_status == PaymentStatus.PROCESSING):
+        from consulta.money import approving  # noqa: PLC0415  # it ends appointments by this module
+
+        return approving.approve(caller, appointment_id)
+    return appointments.confirm(caller, appointment_id)
+
+
 def cancel(caller: Principal, appointment_id: str, request: CancelRequest) -> Appointment:
     """Cancel, and give back what the policy of the booking says.
 
     The patient's terms hold where the patient cancels, or asked for it; where the practice does it
-    of its own accord nothing is kept. Raises NotFound, Conflict (409) by the state, ProviderFailed
-    where an open payment could not be cancelled: nothing has changed then.
+    of its own accord nothing is kept. Raises NotFound, Conflict (409) by the state, or with the new
+    ``preview`` where it is no longer the one that was agreed to, and ProviderFailed where an open
+    payment could not be cancelled: nothing has changed then.
     """
-    by = caller.actor
+    by, party = caller.actor, _party(caller, request.reason_code)
     for _ in table.attempts(DEADLINE_S):
         appointment = appointments.load(caller, appointment_id)
         side: transitions.Party = "patient" if caller.role is Role.PATIENT else "practice"
         # Asked first: a state that does not allow it must not cost anybody their open payment.
-        ending = transitions.cancel_actions(appointment, by, request, side)
+        transitions.cancel_actions(appointment, by, request, side)
         order = Order.read(caller.tenant, appointment.order_id)
-        if _stop_all(order, by):
+        made = order.payments()
+        shown = _preview(appointment, _paid(made), party)
+        if request.preview_hash not in (None, shown.hash):
+            raise Conflict(
+                "What cancelling gives back has changed since the preview",
+                extra={"preview": preview_to_api(shown).model_dump(mode="json")},
+            )
+        if _stop_all(made, by):
             continue
-        paid = _paid(order)
-        shown = _preview(appointment, paid, _party(caller, request))
-        changes = _give_back(paid, shown.refund, CANCELLED, by)
-        if _written([*ending, *_actions(changes)]):
-            return _closed(caller, appointment_id, changes)
+        changes = _give_back(_paid(made), shown.refund, CANCELLED, by)
+        also = {"notify": request.notify, **_shown(appointment, changes)}
+        ending = transitions.cancel_actions(appointment, by, request, side, also=also)
+        session, sold = _session(appointment, by, party)
+        if _written([*ending, *_actions(changes), *session, *_actions(sold)]):
+            return _closed(caller, appointment_id, [*changes, *sold])
     raise AssertionError("attempts ends by raising Busy")
 
 
-def preview(caller: Principal, appointment_id: str, request: CancelRequest) -> Preview:
-    """What :func:`cancel` would give back now. Raises NotFound."""
+def preview(
+    caller: Principal, appointment_id: str, request: PreviewRequest | CancelRequest
+) -> Preview:
+    """What :func:`cancel` would give back now. Raises NotFound, Conflict where it would."""
     appointment = appointments.load(caller, appointment_id)
-    paid = _paid(Order.read(caller.tenant, appointment.order_id))
-    return _preview(appointment, paid, _party(caller, request))
+    lifecycle.following(
+        Status(appointment.status), lifecycle.Event.CANCEL, start=appointment.start, at=now()
+    )
+    paid = _paid(Order.read(caller.tenant, appointment.order_id).payments())
+    return _preview(appointment, paid, _party(caller, request.reason_code))
+
+
+def preview_to_api(shown: Preview) -> CancellationPreview:
+    """A preview as the API shows it."""
+
+    def amount(minor: int) -> Amount:
+        return Amount(amount=minor, currency=shown.currency)
+
+    return CancellationPreview(
+        currency=shown.currency,
+        lines=[
+            PreviewLine.model_validate({"name": line.name, "amount": amount(line.amount)})
+            for line in shown.lines
+        ],
+        paid=amount(shown.paid),
+        kept=amount(shown.kept),
+        refund=amount(shown.refund),
+        commission_returned=shown.commission_returned,
+        step=Step.model_validate(shown.step),
+        valid_until=shown.valid_until,
+        hash=shown.hash,
+    )
+
+
+def mark_paid(
+    caller: Principal, appointment_id: str, body: MarkPaidRequest, key: str | None
+) -> Payment:
+    """A member has taken the whole price in cash or by transfer.
+
+    Raises NotFound, Invalid, Conflict where it is paid already or there is nothing to pay.
+    """
+    appointment = appointments.load(caller, appointment_id)
+    if not appointment.price:
+        raise Conflict("There is nothing to pay for this appointment")
+    taken = ManualPaymentRequest(
+        appointment_id=appointment_id,
+        method=body.method,
+        amount=PositiveAmount(amount=int(appointment.price), currency=appointment.currency),
+        received_at=body.received_at,
+        notes=body.notes,
+    )
+    return payments.record(caller, taken, key)
 
 
 def complete(caller: Principal, appointment_id: str) -> Appointment:
@@ -64,10 +150,11 @@ def complete(caller: Principal, appointment_id: str) -> Appointment:
     for _ in table.attempts(DEADLINE_S):
         appointment = appointments.load(caller, appointment_id)
         ending = transitions.complete_actions(appointment, caller.actor)
-        paid = _paid(Order.read(caller.tenant, appointment.order_id))
+        paid = _paid(Order.read(caller.tenant, appointment.order_id).payments())
         changes = _give_back(paid, 0, "", caller.actor)
-        if _written([*ending, *_actions(changes)]):
-            return _closed(caller, appointment_id, changes)
+        session, sold = _session(appointment, caller.actor)
+        if _written([*ending, *_actions(changes), *session, *_actions(sold)]):
+            return _closed(caller, appointment_id, [*changes, *sold])
     raise AssertionError("attempts ends by raising Busy")
 
 
@@ -75,17 +162,19 @@ def no_show(caller: Principal, appointment_id: str) -> Appointment:
     """The patient did not come: the policy says what is kept. Raises NotFound, Conflict."""
     for _ in table.attempts(DEADLINE_S):
         appointment = appointments.load(caller, appointment_id)
-        ending = transitions.no_show_actions(appointment, caller.actor)
-        paid = _paid(Order.read(caller.tenant, appointment.order_id))
+        paid = _paid(Order.read(caller.tenant, appointment.order_id).payments())
         shown = policy.no_show(appointment.policy, paid=_amount(paid), price=int(appointment.price))
         changes = _give_back(paid, shown.refund, NO_SHOW, caller.actor)
-        if _written([*ending, *_actions(changes)]):
-            return _closed(caller, appointment_id, changes)
+        also = _shown(appointment, changes)
+        ending = transitions.no_show_actions(appointment, caller.actor, also=also)
+        session, sold = _session(appointment, caller.actor)
+        if _written([*ending, *_actions(changes), *session, *_actions(sold)]):
+            return _closed(caller, appointment_id, [*changes, *sold])
     raise AssertionError("attempts ends by raising Busy")
 
 
-def _party(caller: Principal, request: CancelRequest) -> Party:
-    asked = request.reason_code is CancelReason.PATIENT_REQUEST
+def _party(caller: Principal, reason: CancelReason) -> Party:
+    asked = reason is CancelReason.PATIENT_REQUEST
     return Party.PATIENT if caller.role is Role.PATIENT or asked else Party.PRACTICE
 
 
@@ -94,10 +183,28 @@ def _preview(appointment: AppointmentItem, paid: list[PaymentItem], party: Party
         appointment.policy,
         paid=_amount(paid),
         price=int(appointment.price),
-        start=appointment.start,
+        # Rescheduling inside the window does not make a late cancelling an early one (rules §9).
+        start=appointment.notice_start or appointment.start,
         at=now(),
         by=party,
     )
+
+
+def _shown(appointment: AppointmentItem, changes: list[Change]) -> dict[str, str]:
+    """What it shows of money that goes back by hand, and so at once; a provider's comes later."""
+    for change in changes:
+        if "refunded" in change.values and change.payment.item_id == appointment.payment_id:
+            return placing.paid_by(change)
+    return {}
+
+
+def _session(
+    appointment: AppointmentItem, by: Actor, cancelled_by: Party | None = None
+) -> tuple[list[table.Action], list[Change]]:
+    """What becomes of its package's session: over and earned; cancelled, it may be given back."""
+    if cancelled_by is None:
+        return package_payments.session_over(appointment, by)
+    return package_payments.session_ended(appointment, str(cancelled_by), by)
 
 
 def _closed(caller: Principal, appointment_id: str, changes: list[Change]) -> Appointment:
@@ -149,19 +256,19 @@ def _being_made(tenant: Tenant, payment: PaymentItem) -> bool:
 # ---------------------------------------------------------------- the order's payments
 
 
-def _stop_all(order: Order, by: Actor) -> bool:
-    """Cancel the open payments; whether the order has to be read again."""
+def _stop_all(made: list[PaymentItem], by: Actor) -> bool:
+    """Cancel what is open or only authorized; whether the order has to be read again."""
     stopped = False
-    for payment in order.payments():
+    for payment in made:
         # What is being processed cannot be cancelled: should it succeed, it is given back then.
-        if payment.state == State.OPEN:
+        if payment.state in (State.OPEN, State.AUTHORIZED):
             effects.stop(payment, by)
             stopped = True
     return stopped
 
 
-def _paid(order: Order) -> list[PaymentItem]:
-    return [payment for payment in order.payments() if payment.captured]
+def _paid(made: list[PaymentItem]) -> list[PaymentItem]:
+    return [payment for payment in made if payment.captured]
 
 
 def _left(payment: PaymentItem) -> int:

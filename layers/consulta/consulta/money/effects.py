@@ -15,7 +15,8 @@ from consulta.core.item import Actor
 from consulta.core.keys import Key, Tenant, parse_item, tenant_of
 from consulta.core.observe import count, logger
 from consulta.core.time import now
-from consulta.money import operations
+from consulta.money import authorizing, operations, paid_for
+from consulta.money.authorizing import Verdict
 from consulta.money.changes import Change
 from consulta.money.operations import Kind
 from consulta.money.orders import Order, claim, load, new_payment, payee_of, payment_id_of
@@ -89,6 +90,8 @@ def refresh(
         plan.announce()
         for refund_id in plan.change.refunds:
             try_send(tenant, refund_id, by)
+        if plan.change.settles:
+            try_settle(tenant, payment_id, by)
         return Result(load(tenant, payment_id), reading, plan.problem)
     raise AssertionError("attempts ends by raising Busy")
 
@@ -209,6 +212,74 @@ def _fail(refund: RefundItem, by: Actor) -> None:
     count("RefundsFailed")
 
 
+# ---------------------------------------------------------------- what is only authorized
+
+
+def try_settle(tenant: Tenant, payment_id: str, by: Actor) -> None:
+    """Capture an authorization, or let it go; what fails is left to the sweep."""
+    try:
+        settle_authorization(load(tenant, payment_id), by)
+    except Problem as problem:
+        logger.warning(
+            "authorization not settled yet", extra={"payment": payment_id, "why": problem.type}
+        )
+        count("AuthorizationsPostponed")
+
+
+def settle_authorization(payment: PaymentItem, by: Actor) -> PaymentItem:
+    """Do what its appointment asks for with an authorization; the payment as it is then.
+
+    Raises ProviderFailed.
+    """
+    if payment.state != State.AUTHORIZED:
+        return payment
+    match authorizing.verdict(payment, paid_for.of(payment)):
+        case Verdict.CAPTURE:
+            return capture(payment, by)
+        case Verdict.VOID:
+            return stop(payment, by)
+        case Verdict.WAIT:
+            return payment
+
+
+def capture(payment: PaymentItem, by: Actor) -> PaymentItem:
+    """Take what is authorized; the payment as it is then, which may be cancelled by its bank.
+
+    Raises ProviderFailed.
+    """
+    payee, adapter = payee_of(payment), provider_for(payment.provider)
+
+    def send(operation: Operation) -> ProviderPayment:
+        return adapter.capture(operation, str(payment.provider_id), payee)
+
+    def lookup() -> ProviderPayment | None:
+        reading = adapter.read(str(payment.provider_id), payee)
+        return None if reading.state is State.AUTHORIZED else reading
+
+    # One for all time: a payment is captured once.
+    operation_id = f"{payment.item_id}-capture"
+    reading = _asked(payment, operation_id, Kind.CAPTURE, by, lookup, send)
+    return refresh(payment.tenant, payment.item_id, by, seen=Seen(payment, reading)).payment
+
+
+def _asked(
+    payment: PaymentItem,
+    operation_id: str,
+    kind: Kind,
+    by: Actor,
+    lookup: Callable[[], ProviderPayment | None],
+    send: Callable[[Operation], ProviderPayment],
+) -> ProviderPayment:
+    """Persist an operation, then send it; one that is known is gone on with."""
+    operation = operations.new(payment.tenant, payment.item_id, operation_id, kind, by)
+    try:
+        table.transact([table.put_new(operation)])
+    except table.ConditionFailed as known:
+        sent = operations.OperationItem.read(known.old) if known.old else operation
+        return operations.again(sent, by, lookup, send)
+    return send(operations.first(operation))
+
+
 # ---------------------------------------------------------------- calling a payment off
 
 
@@ -227,16 +298,8 @@ def stop(payment: PaymentItem, by: Actor) -> PaymentItem:
         return adapter.cancel(operation, str(payment.provider_id), payee)
 
     # One per version: whoever asks again meanwhile goes on with the same operation.
-    operation = operations.new(
-        tenant, payment_id, f"{payment_id}-v{int(payment.version)}", Kind.CANCEL, by
-    )
-    try:
-        table.transact([table.put_new(operation)])
-    except table.ConditionFailed as known:
-        sent = operations.OperationItem.read(known.old) if known.old else operation
-        reading = operations.again(sent, by, lambda: None, send)
-    else:
-        reading = send(operations.first(operation))
+    operation_id = f"{payment_id}-v{int(payment.version)}"
+    reading = _asked(payment, operation_id, Kind.CANCEL, by, lambda: None, send)
     return refresh(tenant, payment_id, by, seen=Seen(payment, reading)).payment
 
 

@@ -35,6 +35,7 @@ STRIPE_PAYMENT_EVENTS = frozenset(
         "payment_intent.payment_failed",
         "payment_intent.processing",
         "payment_intent.requires_action",
+        "payment_intent.amount_capturable_updated",
         "payment_intent.canceled",
         "charge.succeeded",
         "charge.failed",

@@ -99,6 +99,11 @@ class MercadoPagoProvider:
         """The payment, with its refunds, by the seller's token."""
         return normalised(self._call("payment.get", payee, "", "payment", "get", provider_id))
 
+    def capture(self, operation: Operation, provider_id: str, payee: PayeeItem) -> ProviderPayment:
+        """Nothing is only authorized here: what needs approval is approved first, then paid."""
+        del operation
+        return self.read(provider_id, payee)
+
     def cancel(self, operation: Operation, provider_id: str, payee: PayeeItem) -> ProviderPayment:
         """Cancel a pending payment; where its state no longer allows it, what it is by now."""
         body = {"status": "cancelled"}

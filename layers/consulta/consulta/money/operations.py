@@ -30,6 +30,7 @@ class Kind(StrEnum):
     """What is asked for."""
 
     START = "start"
+    CAPTURE = "capture"
     CANCEL = "cancel"
     REFUND = "refund"
 

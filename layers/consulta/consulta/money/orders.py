@@ -98,6 +98,7 @@ def claim(
 
 COPIED = (
     "appointment_id",
+    "package_id",
     "order_id",
     "patient_id",
     "expert_id",

@@ -65,6 +65,7 @@ def payment(by: Principal, item: PaymentItem) -> Payment:
     return Payment(
         id=item.item_id,
         appointment_id=item.appointment_id,
+        package_id=item.package_id,
         order_id=item.order_id,
         patient_id=item.patient_id,
         expert_id=item.expert_id,

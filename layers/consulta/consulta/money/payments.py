@@ -1,4 +1,4 @@
-"""Paying: a provider's payment for an appointment, or money that a member took.
+"""Paying for an appointment or a package: through a provider, or by hand to a member.
 
 Amount, currency and commission come from our own records. The payment and its operation are
 written before the provider hears of them; what the provider answers is then applied like any other
@@ -15,11 +15,12 @@ from consulta.core.identity import Principal
 from consulta.core.keys import Tenant
 from consulta.core.money import share
 from consulta.core.time import local_day, now
-from consulta.money import effects, operations, payees, payment_views
+from consulta.money import authorizing, effects, operations, paid_for, payees, payment_views
 from consulta.money.changes import Change
 from consulta.money.effects import Result, Seen
 from consulta.money.operations import Kind, OperationItem
 from consulta.money.orders import Order, load, make_payment, payee_of, payment_id_of
+from consulta.money.paid_for import PaidFor
 from consulta.money.placing import pay_for
 from consulta.money.provider import Operation, PaymentDetails, ProviderPayment
 from consulta.money.providers import provider_for
@@ -33,8 +34,6 @@ from consulta.money.schema import (
 )
 from consulta.money.stripe_provider import is_direct
 from consulta.people import practices
-from consulta.scheduling import appointments, transitions
-from consulta.scheduling.records import AppointmentItem, PaymentStatus, Status
 
 DEADLINE_S = 12.0
 # Taken by hand and recorded later, but not from another year.
@@ -42,8 +41,6 @@ OLDEST_RECEIPT = timedelta(days=366)
 # Methods that need no card token; all others of Mercado Pago's are refused. Vouchers (OXXO, boleto)
 # outlive every hold and cannot be refunded.
 WITHOUT_TOKEN = frozenset({"pix"})
-_STILL_PAYABLE = frozenset({Status.CONFIRMED, Status.COMPLETED, Status.AWAITING_APPROVAL})
-_UNPAID = frozenset({PaymentStatus.UNPAID, PaymentStatus.PROCESSING})
 _UNDER_WAY = frozenset({State.OPEN, State.PROCESSING, State.AUTHORIZED})
 _ACCOUNT = {Provider.STRIPE: "stripe_account", Provider.MERCADOPAGO: "mercadopago_user"}
 
@@ -57,10 +54,10 @@ def get(by: Principal, payment_id: str) -> PaymentDetail:
 
 
 def create(by: Principal, body: PaymentRequest, key: str | None) -> StartedPayment:
-    """Start paying for an appointment, or go on with the payment that is open already.
+    """Start paying for an appointment or a package, or go on with the payment that is open.
 
     Raises NotFound, Invalid, ProviderFailed, and Conflict where the payee cannot take charges, or
-    the appointment is not to be paid, is paid, or its hold has ended.
+    it is not to be paid, is paid, or its hold has ended.
     """
     tenant, provider = by.tenant, Provider(body.provider)
     details = _details(body)
@@ -68,12 +65,13 @@ def create(by: Principal, body: PaymentRequest, key: str | None) -> StartedPayme
     for _ in table.attempts(DEADLINE_S):
         if once.result:
             return _go_on(by, load(tenant, once.result), details)
-        appointment = appointments.load(by, body.appointment_id)
-        _check_payable(appointment)
-        payee = _payee(tenant, appointment.expert_id, provider)
-        order = Order.read(tenant, appointment.order_id)
-        known = _open_one(order, appointment, payee, provider, by)
-        draft = None if known else _Draft.of(by, appointment, payee, provider, details)
+        wanted = paid_for.wanted(by, body)
+        paid_for.check_payable(wanted)
+        authorizing.check_approved(wanted, provider)
+        payee = _payee(tenant, wanted.expert_id, provider)
+        order = Order.read(tenant, wanted.order_id)
+        known = _open_one(order, wanted, payee, provider, by)
+        draft = None if known else _Draft.of(by, wanted, payee, provider, details)
         payment = known or (draft.payment if draft else None)
         if payment is None:  # one of the two is there
             raise NotFound
@@ -107,20 +105,6 @@ def _details(body: PaymentRequest) -> PaymentDetails:
     )
 
 
-def _check_payable(appointment: AppointmentItem) -> None:
-    extra: dict[str, object] = {
-        "appointment_status": appointment.status,
-        "payment_status": appointment.payment_status,
-    }
-    if appointment.payment_status not in _UNPAID:
-        raise Conflict("The appointment is paid already, or there is nothing to pay", extra=extra)
-    if appointment.status == Status.HELD:
-        if not transitions.hold_alive(appointment, now()):
-            raise Conflict("The hold has ended: book the time again", extra=extra)
-    elif appointment.status not in _STILL_PAYABLE:
-        raise Conflict("The appointment is not to be paid in this state", extra=extra)
-
-
 def _payee(tenant: Tenant, expert_id: str, provider: Provider) -> PayeeItem:
     """The expert with an account of their own at this provider, else the practice."""
     keys = [tenant.item(PAYEE, payee_id) for payee_id in (expert_id, tenant.practice)]
@@ -137,7 +121,7 @@ def _payee(tenant: Tenant, expert_id: str, provider: Provider) -> PayeeItem:
 
 def _open_one(
     order: Order,
-    appointment: AppointmentItem,
+    wanted: PaidFor,
     payee: PayeeItem,
     provider: Provider,
     by: Principal,
@@ -146,9 +130,9 @@ def _open_one(
     for payment in order.payments():
         if payment.provider != provider or payment.state not in _UNDER_WAY:
             continue
-        wanted = (appointment.price, appointment.currency, payee.item_id, _account(payee, provider))
+        now_due = (wanted.price, wanted.currency, payee.item_id, _account(payee, provider))
         has = (payment.amount, payment.currency, payment.payee_id, payment.provider_account)
-        if has == wanted:
+        if has == now_due:
             return payment
         effects.stop(payment, by.actor)
     return None
@@ -164,19 +148,19 @@ class _Draft:
 
     payment: PaymentItem
     operation: OperationItem
-    appointment: AppointmentItem
+    wanted: PaidFor
 
     @classmethod
     def of(
         cls,
         by: Principal,
-        appointment: AppointmentItem,
+        wanted: PaidFor,
         payee: PayeeItem,
         provider: Provider,
         details: PaymentDetails,
     ) -> "_Draft":
         """Amount, currency and commission are our records', whatever the caller has sent."""
-        tenant, price = by.tenant, int(appointment.price)
+        tenant, price = by.tenant, int(wanted.price)
         practice = practices.of(tenant)
         direct = provider is Provider.MERCADOPAGO or is_direct(payee.controller)
         fees = (payee.controller or {}).get("fees", {}).get("payer")
@@ -185,10 +169,11 @@ class _Draft:
         payment = make_payment(
             tenant,
             by.actor,
-            **_of_appointment(appointment),
+            **paid_for.attributes(wanted),
             payee_id=payee.item_id,
             provider=str(provider),
             provider_account=_account(payee, provider),
+            manual_capture=stripe and authorizing.waits_for_approval(wanted),
             amount=price,
             commission=share(price, int(practice.commission_bps)),
             destination=not direct,
@@ -203,34 +188,22 @@ class _Draft:
             by.actor,
             sent=operations.digest(details),
         )
-        return cls(payment, operation, appointment)
+        return cls(payment, operation, wanted)
 
     def actions(self, order: Order) -> list[table.Action]:
-        """All or nothing, while the appointment is as it was read."""
+        """All or nothing, while what is paid for is as it was read."""
         return [
             table.put_new(self.payment),
             table.put_new(self.operation),
             *order.add(self.payment.item_id),
             table.check(
-                self.appointment.key,
+                self.wanted.key,
                 "#version = :version",
                 names={"#version": "version"},
-                values={":version": int(self.appointment.version)},
-                label="appointment",
+                values={":version": int(self.wanted.version)},
+                label="paid for",
             ),
         ]
-
-
-def _of_appointment(appointment: AppointmentItem) -> dict[str, str]:
-    return {
-        "appointment_id": appointment.item_id,
-        "order_id": appointment.order_id,
-        "patient_id": appointment.patient_id,
-        "expert_id": appointment.expert_id,
-        "service_id": appointment.service_id,
-        "currency": appointment.currency,
-        "zone": appointment.zone,
-    }
 
 
 def _submitted(
@@ -315,7 +288,7 @@ def _resubmitted(by: Principal, payment: PaymentItem, details: PaymentDetails) -
 
 
 def record(by: Principal, body: ManualPaymentRequest, key: str | None) -> Payment:
-    """Cash or a transfer that a member has taken: the appointment is paid, and confirmed if held.
+    """Cash or a transfer that a member has taken: it is paid, and confirmed if it was held.
 
     Payments that are open at a provider are cancelled first. Raises NotFound, Invalid, Conflict,
     SlotTaken, ProviderFailed.
@@ -325,16 +298,16 @@ def record(by: Principal, body: ManualPaymentRequest, key: str | None) -> Paymen
     for _ in table.attempts(DEADLINE_S):
         if once.result:
             return payment_views.payment(by, load(tenant, once.result))
-        appointment = appointments.load(by, body.appointment_id)
-        _check_received(body, appointment)
-        order = Order.read(tenant, appointment.order_id)
+        wanted = paid_for.wanted(by, body)
+        _check_received(body, wanted)
+        order = Order.read(tenant, wanted.order_id)
         if _stop_open(order, by):
             continue
-        payee = payees.payee_for(tenant, appointment.expert_id)
+        payee = payees.payee_for(tenant, wanted.expert_id)
         payment = make_payment(
             tenant,
             by.actor,
-            **_of_appointment(appointment),
+            **paid_for.attributes(wanted),
             payee_id=payee.item_id if payee else tenant.practice,
             provider=str(Provider.MANUAL),
             method=body.method,
@@ -343,7 +316,7 @@ def record(by: Principal, body: ManualPaymentRequest, key: str | None) -> Paymen
         )
         change = Change(payment, by.actor, is_new=True)
         change.take_by_hand(body.received_at)
-        placed = pay_for(change, appointment)
+        placed = pay_for(change, wanted)
         parts = [
             *change.actions(),
             *placed,
@@ -359,12 +332,12 @@ def record(by: Principal, body: ManualPaymentRequest, key: str | None) -> Paymen
     raise AssertionError("attempts ends by raising Busy")
 
 
-def _check_received(body: ManualPaymentRequest, appointment: AppointmentItem) -> None:
-    if body.amount.currency != appointment.currency:
-        raise Invalid.of("body.amount.currency", f"The price is in {appointment.currency}")
-    if body.amount.amount != appointment.price:
+def _check_received(body: ManualPaymentRequest, wanted: PaidFor) -> None:
+    if body.amount.currency != wanted.currency:
+        raise Invalid.of("body.amount.currency", f"The price is in {wanted.currency}")
+    if body.amount.amount != wanted.price:
         raise Invalid.of("body.amount.amount", "Not what is due", "amount")
-    today = local_day(now(), appointment.zone)
+    today = local_day(now(), wanted.zone)
     if not today - OLDEST_RECEIPT <= body.received_at <= today:
         raise Invalid.of("body.received_at", "Not a day of the last year up to today", "range")
 
@@ -375,6 +348,6 @@ def _stop_open(order: Order, by: Principal) -> bool:
     for payment in order.payments():
         if payment.state in _UNDER_WAY:
             if effects.stop(payment, by.actor).state == State.PROCESSING:
-                raise Conflict("A payment of this appointment is still being processed")
+                raise Conflict("A payment of it is still being processed")
             stopped = True
     return stopped

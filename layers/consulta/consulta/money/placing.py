@@ -1,4 +1,6 @@
-"""The appointment's part of a payment: confirmed when it is paid, kept a little while it is paying.
+"""What a payment does to the appointment, or the package, that it is for.
+
+An appointment is confirmed when it is paid, and kept a little while it is paying.
 
 Source: MONEY_AND_BOOKING_RULES §4. Money that comes for a time that is lost, or for one that is
 paid already, goes back by itself, our commission included.
@@ -7,41 +9,43 @@ paid already, goes back by itself, our commission included.
 from datetime import datetime, timedelta
 
 from consulta.core import table
-from consulta.core.errors import Conflict, NotFound
+from consulta.core.errors import Conflict
 from consulta.core.time import now
+from consulta.money import package_payments, paid_for
 from consulta.money.changes import Change, shown_status
+from consulta.money.paid_for import UNPAID, PaidFor
 from consulta.money.records import State
 from consulta.scheduling import transitions
-from consulta.scheduling.records import APPOINTMENT, AppointmentItem, PaymentStatus, Status
+from consulta.scheduling.records import (
+    AppointmentItem,
+    Approval,
+    PackageItem,
+    PaymentStatus,
+    Status,
+)
 
 EXTENSION = timedelta(minutes=10)
 LONGEST_HOLD = timedelta(minutes=45)
 SLOT_LOST, DUPLICATE = "slot_lost", "duplicate"
-_UNPAID = (PaymentStatus.UNPAID, PaymentStatus.PROCESSING)
-
-
-def _appointment(change: Change) -> AppointmentItem:
-    key = change.tenant.item(APPOINTMENT, change.payment.appointment_id)
-    found = table.get(AppointmentItem, key)
-    if found is None:
-        raise NotFound
-    return found
 
 
 def paid_by(change: Change) -> dict[str, str]:
-    """What the appointment shows of this payment, as its attributes."""
+    """What the appointment or package shows of this payment, as its attributes."""
     status = shown_status(change.number("captured"), change.number("refunded"))
     return {"payment_status": str(status), "payment_id": change.payment.item_id}
 
 
-def pay_for(change: Change, appointment: AppointmentItem) -> list[table.Action]:
-    """What a payment that succeeded does to its appointment.
+def pay_for(change: Change, wanted: PaidFor) -> list[table.Action]:
+    """What a payment that succeeded does to its appointment or package.
 
-    Raises Conflict where it is paid already, or its time is lost.
+    Raises Conflict where it is paid already, or lost: its time, or the package itself.
     """
-    if appointment.payment_status not in _UNPAID:
-        raise Conflict("The appointment is paid already, or there is nothing to pay")
     by, also = change.by, paid_by(change)
+    if isinstance(wanted, PackageItem):
+        return package_payments.pay_for(change, wanted, also)
+    appointment = wanted
+    if appointment.payment_status not in UNPAID:
+        raise Conflict("The appointment is paid already, or there is nothing to pay")
     match Status(appointment.status):
         case Status.HELD:
             return transitions.confirm_actions(appointment, by, also=also)
@@ -51,55 +55,67 @@ def pay_for(change: Change, appointment: AppointmentItem) -> list[table.Action]:
             raise Conflict("The appointment was cancelled")
         case Status.COMPLETED | Status.NO_SHOW:
             change.earn()
+        case Status.AWAITING_APPROVAL if _is_taken(change, appointment):
+            return transitions.confirm_actions(appointment, by, also=also)
         case Status.AWAITING_APPROVAL | Status.CONFIRMED:
             pass
     return [table.change(appointment, by, set_=also)]
 
 
+def _is_taken(change: Change, appointment: AppointmentItem) -> bool:
+    """Whether the expert has taken it: what was only authorized is captured for that alone.
+
+    Cash that a member took says nothing about the expert.
+    """
+    if appointment.approval in (Approval.DECLINED, Approval.LAPSED):
+        return False
+    return bool(change.payment.manual_capture) or appointment.approval == Approval.GIVEN
+
+
 def place(change: Change) -> list[table.Action]:
     """A provider has the money: confirm what it pays for, or give it back with the same change."""
-    appointment = _appointment(change)
+    wanted = paid_for.of(change.payment)
     try:
-        return pay_for(change, appointment)
+        return pay_for(change, wanted)
     except Conflict:
-        paid = appointment.payment_status not in _UNPAID
+        paid = wanted.payment_status not in UNPAID
+        lost = package_payments.CANCELLED if isinstance(wanted, PackageItem) else SLOT_LOST
         if change.refundable > 0:
-            change.request_refund(change.refundable, DUPLICATE if paid else SLOT_LOST)
+            change.request_refund(change.refundable, DUPLICATE if paid else lost)
         return []
 
 
 def show_on_appointment(change: Change) -> list[table.Action]:
-    """After a refund: what the appointment shows, where this is the payment that it shows."""
+    """After a refund: what is shown of it, where this is the payment that is shown."""
     if "refunded" not in change.values:
         return []
-    appointment, also = _appointment(change), paid_by(change)
-    ours = appointment.payment_id == change.payment.item_id
-    if not ours or appointment.payment_status == also["payment_status"]:
+    wanted, also = paid_for.of(change.payment), paid_by(change)
+    ours = wanted.payment_id == change.payment.item_id
+    if not ours or wanted.payment_status == also["payment_status"]:
         return []
-    return [table.change(appointment, change.by, set_=also)]
+    return [table.change(wanted, change.by, set_=also)]
 
 
 def keep_hold(change: Change) -> list[table.Action]:
     """Not paid yet: the hold lasts longer while the payer or the provider is at it."""
     if not change.values:
         return []
-    appointment = _appointment(change)
-    if appointment.payment_status not in _UNPAID:
+    wanted = paid_for.of(change.payment)
+    if wanted.payment_status not in UNPAID:
         return []
-    also = _progress(change, appointment)
-    until = _extended(change, appointment)
-    if until:
-        return transitions.extend_actions(appointment, change.by, until, also=also)
-    return [table.change(appointment, change.by, set_=also)] if also else []
+    also = _progress(change, wanted)
+    if isinstance(wanted, AppointmentItem) and (until := _extended(change, wanted)):
+        return transitions.extend_actions(wanted, change.by, until, also=also)
+    return [table.change(wanted, change.by, set_=also)] if also else []
 
 
-def _progress(change: Change, appointment: AppointmentItem) -> dict[str, str]:
-    payment_id, shown = change.payment.item_id, appointment.payment_status
+def _progress(change: Change, wanted: PaidFor) -> dict[str, str]:
+    payment_id, shown = change.payment.item_id, wanted.payment_status
     if change.get("state") == State.PROCESSING:
         if shown == PaymentStatus.PROCESSING:
             return {}
         return {"payment_status": str(PaymentStatus.PROCESSING), "payment_id": payment_id}
-    if shown == PaymentStatus.PROCESSING and appointment.payment_id == payment_id:
+    if shown == PaymentStatus.PROCESSING and wanted.payment_id == payment_id:
         return {"payment_status": str(PaymentStatus.UNPAID)}
     return {}
 

@@ -58,7 +58,7 @@ class ProviderPayment:
     ``practice`` and ``payment`` are the metadata that we gave it; ``account`` is the connected
     account that receives. ``fee``, ``commission`` and ``balance_transaction`` are None until the
     provider has settled (Stripe's asynchronous capture). ``balance_transaction`` is the second half
-    of the posting key.
+    of the posting key. ``capture_before`` is when an authorization ends by itself.
     """
 
     id: str
@@ -75,6 +75,7 @@ class ProviderPayment:
     client_secret: str = ""
     action_url: str = ""
     requires_action: bool = False
+    capture_before: datetime | None = None
     paid_at: datetime | None = None
     fee: int | None = None
     commission: int | None = None
@@ -104,8 +105,12 @@ class PaymentProvider(Protocol):
         """The payment as it is now."""
         ...
 
+    def capture(self, operation: Operation, provider_id: str, payee: PayeeItem) -> ProviderPayment:
+        """Take what is only authorized; what comes back says what it is now."""
+        ...
+
     def cancel(self, operation: Operation, provider_id: str, payee: PayeeItem) -> ProviderPayment:
-        """Cancel it if it is not paid; what comes back says what it is now."""
+        """Cancel it if it is not paid, an authorization included; says what it is now."""
         ...
 
     def refund(

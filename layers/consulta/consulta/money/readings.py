@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from consulta.core import table
 from consulta.core.observe import count, logger
 from consulta.money import ledger
+from consulta.money.authorizing import authorized
 from consulta.money.changes import Change, charge_key, charge_of
 from consulta.money.orders import claim, refunds_of
 from consulta.money.placing import keep_hold, place, show_on_appointment
@@ -50,6 +51,8 @@ class Plan:
                 change.capture(reading)
                 self._paid()
                 placed = place(change)
+        elif reading.state is State.AUTHORIZED:
+            placed = self._authorized()
         else:
             placed = self._unpaid()
         self.parts = [*change.actions(), *placed]
@@ -107,6 +110,15 @@ class Plan:
         if reading.method:
             change.set("method", reading.method)
         return keep_hold(change)
+
+    def _authorized(self) -> list[table.Action]:
+        """Set aside by the bank, and not ours yet."""
+        placed = authorized(self.change, self.reading)
+        self.change.set("requires_action", False)
+        self.change.set("state", str(State.AUTHORIZED))
+        if self.reading.method:
+            self.change.set("method", self.reading.method)
+        return placed
 
     def _suspend(self) -> None:
         payment, reading = self.payment, self.reading

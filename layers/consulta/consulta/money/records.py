@@ -43,7 +43,9 @@ class RefundState(StrEnum):
 
 
 class PaymentItem(TrackedItem):
-    """Money from a patient for one order. All amounts in minor units of ``currency``.
+    """Money from a patient for one order: for an appointment, or for a package.
+
+    All amounts in minor units of ``currency``.
 
     ``captured`` is what was really taken; ``refunded`` what went back, ``reserved`` what a refund
     under way may still take, ``disputed`` what is contested, ``earned`` what of it has become the
@@ -53,7 +55,8 @@ class PaymentItem(TrackedItem):
     Lists: l1 by UTC month of creation, l2 expert, l3 patient.
     """
 
-    appointment_id = UnicodeAttribute()
+    appointment_id = UnicodeAttribute(null=True)
+    package_id = UnicodeAttribute(null=True)
     order_id = UnicodeAttribute()
     patient_id = UnicodeAttribute()
     expert_id = UnicodeAttribute()
@@ -76,6 +79,9 @@ class PaymentItem(TrackedItem):
     settled = BooleanAttribute(default=False)
     destination = BooleanAttribute(default=False)
     platform_pays_fees = BooleanAttribute(default=False)
+    # Only authorized when it is paid: taken once the expert approves, before ``capture_before``.
+    manual_capture = BooleanAttribute(default=False)
+    capture_before = InstantAttribute(null=True)
     declined = NumberAttribute(default=0)
     requires_action = BooleanAttribute(default=False)
     hold_extended = BooleanAttribute(default=False)
@@ -99,7 +105,8 @@ class RefundItem(ListedItem):
     """
 
     payment_id = UnicodeAttribute()
-    appointment_id = UnicodeAttribute()
+    appointment_id = UnicodeAttribute(null=True)
+    package_id = UnicodeAttribute(null=True)
     patient_id = UnicodeAttribute()
     expert_id = UnicodeAttribute()
     service_id = UnicodeAttribute()

@@ -34,13 +34,14 @@ class DisplayedStatus(StrEnum):
 
 
 class PaymentRequest(ApiModel):
-    """Pay for an appointment; amount and currency are the appointment's.
+    """Pay for an appointment or for a package; amount and currency are its own.
 
     With ``stripe`` nothing else: the browser confirms with ``client_secret``. ``mercadopago`` needs
     ``payment_method_id`` and ``payer_email``, and for cards ``token``, all from its front end.
     """
 
-    appointment_id: Id
+    appointment_id: Id | None = None
+    package_id: Id | None = None
     provider: Literal["stripe", "mercadopago"]
     token: Annotated[str, StringConstraints(max_length=200)] = ""
     payment_method_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{0,40}$")] = ""
@@ -49,9 +50,13 @@ class PaymentRequest(ApiModel):
 
 
 class ManualPaymentRequest(ApiModel):
-    """Money that a member took: ``received_at`` is the practice's calendar day."""
+    """Money that a member took for an appointment or for a package.
 
-    appointment_id: Id
+    ``received_at`` is the practice's calendar day.
+    """
+
+    appointment_id: Id | None = None
+    package_id: Id | None = None
     method: Literal["cash", "transfer"]
     amount: PositiveAmount
     received_at: date
@@ -82,7 +87,8 @@ class Payment(ApiModel):
     """A payment. ``commission`` and ``fee`` are for members; amounts in its one currency."""
 
     id: Id
-    appointment_id: Id
+    appointment_id: Id | None
+    package_id: Id | None
     order_id: Id
     patient_id: Id
     expert_id: Id

@@ -62,12 +62,17 @@ class WrongState(ProviderFailed):
     """The object's state does not allow the call; reading it says what it is."""
 
 
+class AlreadyExists(ProviderFailed):
+    """An object with the id that we chose is there already."""
+
+
 @contextmanager
 def translated(operation: str) -> Iterator[None]:
     """Stripe's errors in our words; their text, which may quote what was sent, goes nowhere.
 
     404 → NotFound; an account that is closed to us → AccountUnreachable; a state that does not
-    allow it → WrongState; all else, no answer included → ProviderFailed.
+    allow it → WrongState; an id that is taken → AlreadyExists; all else, no answer included →
+    ProviderFailed.
     """
     try:
         yield
@@ -97,6 +102,8 @@ def _problem(error: Any) -> Exception:
         return AccountUnreachable("The connected account is no longer reachable")
     if code in ("payment_intent_unexpected_state", "charge_already_refunded"):
         return WrongState("The payment's state does not allow this")
+    if code == "resource_already_exists":
+        return AlreadyExists("The payment provider has it already")
     if error.http_status == HTTPStatus.NOT_FOUND:
         return NotFound("The payment provider has no such object")
     return ProviderFailed()

@@ -7,6 +7,7 @@ The payer's device confirms with ``client_secret``; nothing is confirmed from he
 What Stripe is sent says nothing about anybody's health: ids, amounts, and a neutral description.
 """
 
+from datetime import datetime
 from typing import Any
 
 from consulta.core import money
@@ -119,6 +120,8 @@ class StripeProvider:
             "metadata": _metadata(payment, operation),
             "expand": _EXPAND,
         }
+        if payment.manual_capture:
+            params["capture_method"] = "manual"
         if payment.commission:
             params["application_fee_amount"] = to_stripe(int(payment.commission), currency)
         if not is_direct(payee.controller):
@@ -146,6 +149,17 @@ class StripeProvider:
                 )
                 refunds = [refund.to_dict() for refund in listed.auto_paging_iter()]
         return normalised(intent, refunds, _account(payee))
+
+    def capture(self, operation: Operation, provider_id: str, payee: PayeeItem) -> ProviderPayment:
+        """Capture all that is authorized; where its state does not allow it, what it is by now."""
+        try:
+            with translated("payment_intents.capture"):
+                intent = client().v1.payment_intents.capture(
+                    provider_id, {"expand": _EXPAND}, _options(payee, operation.key)
+                )
+        except WrongState:
+            return self.read(provider_id, payee)
+        return normalised(intent.to_dict(), (), _account(payee))
 
     def cancel(self, operation: Operation, provider_id: str, payee: PayeeItem) -> ProviderPayment:
         """Cancel the intent; where its state no longer allows it, what it is by now."""
@@ -241,13 +255,27 @@ def normalised(
         client_secret=intent.get("client_secret") or "",
         action_url=redirect.get("url") or "",
         requires_action=intent["status"] == "requires_action",
-        paid_at=from_epoch(charge["created"]) if charge and state is State.SUCCEEDED else None,
+        capture_before=_capture_before(charge),
+        paid_at=_paid_at(intent, charge) if state is State.SUCCEEDED else None,
         fee=_fee(settlement, currency),
         commission=_commission(charge, settlement, currency),
         balance_transaction=settlement.get("id", ""),
         refunds=tuple(_refund(refund, currency) for refund in refunds),
         raw={"status": intent["status"]},
     )
+
+
+def _capture_before(charge: dict[str, Any]) -> datetime | None:
+    """When the bank lets an authorization go; only cards say so, and only before the capture."""
+    card = (charge.get("payment_method_details") or {}).get("card") or {}
+    ends = card.get("capture_before")
+    return from_epoch(ends) if ends and not charge.get("captured") else None
+
+
+def _paid_at(intent: dict[str, Any], charge: dict[str, Any]) -> datetime | None:
+    """When the money was taken. A charge that was captured later is older than that."""
+    later = intent.get("capture_method") == "manual"
+    return from_epoch(charge["created"]) if charge and not later else None
 
 
 def _fee(settlement: dict[str, Any], currency: str) -> int | None:

@@ -93,7 +93,7 @@ def search(by: Principal, body: PatientSearchIn) -> PatientMatches:
     """By the beginning of a name (case and accents do not matter), or a whole phone or email."""
     tenant = by.tenant
     if body.name is not None:
-        return PatientMatches(items=_told(by, _named(tenant, body.name)))
+        return PatientMatches(items=_told(by, named(tenant, body.name)))
     if body.phone is not None:
         phone = _e164(body.phone, practices.of(tenant).country)
         found = writes.holder(tenant, writes.PATIENT_PHONE, phone)
@@ -102,12 +102,13 @@ def search(by: Principal, body: PatientSearchIn) -> PatientMatches:
     return PatientMatches(items=_told(by, [_load(tenant, found)] if found else []))
 
 
-def _named(tenant: Tenant, name: str) -> list[PatientItem]:
+def named(tenant: Tenant, name: str, limit: int = MAX_MATCHES) -> list[PatientItem]:
+    """At most ``limit`` patients whose name begins so, in order of their names."""
     beginning = fold_name(name)[:_MAX_FOLDED]
     if not beginning:
         return []
     query = table.Query(tenant.listing(PATIENT), index="l2", begins=beginning)
-    return [PatientItem.read(raw) for raw in query.page(MAX_MATCHES).items]
+    return [PatientItem.read(raw) for raw in query.page(limit).items]
 
 
 def get(by: Principal, patient_id: str) -> PatientOut:

@@ -127,7 +127,9 @@ def change(
     if body.security is not None and not by.may("practice:own"):
         raise Forbidden("Only an owner changes the practice's security")
     check_version(if_match, practice.version)
-    values: dict[str, Any] = body.model_dump(include={"name", "zone"}, exclude_none=True)
+    values: dict[str, Any] = body.model_dump(
+        include={"name", "zone", "stripe_labels"}, exclude_none=True
+    )
     if body.policy is not None:
         version = int(practice.policy["version"]) + 1
         policy = to_stored(body.policy, practice.currency, version)
@@ -163,6 +165,7 @@ def to_out(practice: PracticeItem, *, staff: bool = True) -> PracticeOut:
         commission_percent=f"{percent:.2f}" if staff else None,
         policy=practice.policy,
         security=security_of(practice) if staff else None,
+        stripe_labels=practice.stripe_labels if staff else None,
         created_at=practice.created_at,
         version=int(practice.version),
     )

@@ -31,6 +31,8 @@ class PracticeItem(Item):
     commission_bps = NumberAttribute()
     policy = JSONAttribute()
     security = JSONAttribute(null=True)
+    # What Stripe's catalogue calls services: ``neutral`` words, or the ``service``'s own name.
+    stripe_labels = UnicodeAttribute(default="neutral")
     l1pk = UnicodeAttribute()
     l1sk = UnicodeAttribute()
 

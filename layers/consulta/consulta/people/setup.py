@@ -57,6 +57,6 @@ def setup_of(expert: ExpertItem) -> Setup:
             Step("services", bool(expert.has_service), True, "/v1/services"),
             Step("identity", bool(expert.identity_verified), False, "/v1/account-sessions"),
             Step("payments", bool(expert.payments_ready), True, "/v1/connect/accounts"),
-            Step("calendar", bool(expert.calendar_connected), False, "/v1/calendar"),
+            Step("calendar", bool(expert.calendar_connected), False, "/v1/calendars/google"),
         )
     )

@@ -1,72 +1,117 @@
 """Booking: one transaction that cannot double-book (ARCHITECTURE §5).
 
-Two reads, one write: what the booking rests on, then the calendar rows of expert and patient, then
-everything at once on condition that those rows are as they were read. Whoever loses that race reads
-again; it is over early only where this very time is taken.
+Two reads, one write: what the booking rests on, then the calendar rows of expert, patient and
+rooms, then everything at once on condition that those rows are as they were read. Whoever loses
+that race reads again; it is over early only where this very time is taken.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from consulta.core import ids, table
 from consulta.core.errors import Busy as TooBusy
-from consulta.core.errors import Conflict, Forbidden, Invalid, NotFound, SlotTaken
+from consulta.core.errors import Conflict, Forbidden, Invalid, NotFound, Problem, SlotTaken
 from consulta.core.idempotency import LABEL as REPEATED
 from consulta.core.idempotency import Idempotent
 from consulta.core.identity import Principal
 from consulta.core.keys import Key, Tenant
 from consulta.core.permissions import Role
-from consulta.core.time import from_epoch, in_zone, now, to_epoch, to_text
+from consulta.core.time import from_epoch, now, to_epoch
 from consulta.people.records import PATIENT, PRACTICE, PatientItem, PracticeItem
-from consulta.scheduling import appointments, due, slots
-from consulta.scheduling.busy import HOLDS, Claim, Row, entries, hold_limit_reached, put_hold
-from consulta.scheduling.names import Names
-from consulta.scheduling.offers import Offer, calendar
-from consulta.scheduling.records import APPOINTMENT, AppointmentItem, PaymentStatus, Status
+from consulta.scheduling import appointments, due, names, packages
+from consulta.scheduling.busy import CALENDAR, HOLDS, put_hold
+from consulta.scheduling.drafts import (
+    FULLY_BOOKED,
+    Draft,
+    check_start,
+    claim_of,
+    notice_s,
+    placed_at,
+)
+from consulta.scheduling.lifecycle import approve_until
+from consulta.scheduling.offers import Offer
+from consulta.scheduling.records import (
+    APPOINTMENT,
+    SERVICE,
+    AppointmentItem,
+    Approval,
+    PackageItem,
+    PaymentStatus,
+    ServiceItem,
+    Status,
+)
 from consulta.scheduling.schema.appointments import AppointmentDetail, BookingRequest
 from consulta.scheduling.wall import instant_of
 
 HOLD = timedelta(minutes=15)
-MAX_HOLDS = 3
-ALTERNATIVES = 5
-ALTERNATIVES_AROUND = timedelta(days=7)
 DEADLINE_S = 8.0
+# Of so many experts the nearest free times are looked for, where any would do.
+ALTERNATIVE_EXPERTS = 3
+# What another booking may have changed meanwhile: read again, try again.
+_RACED = frozenset({CALENDAR, HOLDS})
+PACKAGE_KIND = "PACKAGE"
+# Payees are money's, which imports this; what says whether one can capture later is read here.
+PAYEE = "PAYEE"
+
+Also = Callable[[AppointmentItem], list[table.Action]]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A time to book. Who may ask for what was settled before.
+
+    ``expert_id`` "" is any expert of the service. ``appointment_id`` makes a repeat harmless: the
+    one that is there is answered. ``hold_until`` makes it an offer, held until then and not
+    counted among the patient's holds.
+    """
+
+    service_id: str
+    expert_id: str
+    patient_id: str
+    start: datetime
+    confirm: bool = False
+    override: bool = False
+    appointment_id: str = ""
+    series_id: str | None = None
+    recurrence_id: str | None = None
+    waitlist_id: str | None = None
+    hold_until: datetime | None = None
+    package_id: str | None = None
 
 
 def book(by: Principal, request: BookingRequest, key: str | None) -> AppointmentDetail:
     """Book a time for a patient: held for 15 minutes where there is something to pay.
 
-    Without a price, or with ``confirm`` by a member who may, it is confirmed at once. Raises
-    NotFound, Forbidden, Invalid, Conflict (three open holds), SlotTaken with ``alternatives``.
+    Without a price, or with ``confirm`` by a member who may, it is confirmed at once; an expert who
+    approves each booking is asked first (MONEY_AND_BOOKING_RULES §4). Raises NotFound, Forbidden,
+    Invalid, Conflict (three open holds, fully booked), NoPackage, SlotTaken with ``alternatives``.
     """
     start = instant_of(request.start, request.zone, "body.start")
-    patient_id = _patient(by, request)
+    wanted = Wanted(
+        service_id=request.service_id,
+        expert_id=request.expert_id or "",
+        patient_id=_patient(by, request),
+        start=start,
+        confirm=request.confirm,
+        override=request.override,
+        package_id=request.package_id,
+    )
     once = Idempotent.asked(by.tenant, by.person, key, request)
-    keys = _keys(by.tenant, request, patient_id)
-    found = table.batch_get_raw([*keys, *([once.row] if once.row else [])])
-    if once.row and (known := once.seen(found.get(once.row))).result:
-        return appointments.get(by, known.result)
-    draft = _draft(by, request, start, patient_id, found)
-    draft.reread()
-    try:
-        for _ in table.attempts(DEADLINE_S):
-            try:
-                draft.write(once)
-            except table.ConditionFailed as failed:
-                if REPEATED in failed.labels and (known := once.again()).result:
-                    return appointments.get(by, known.result)
-                # The rows are read again. If they hold this appointment, an earlier try had been
-                # written and only its answer was lost.
-                if draft.reread():
-                    break
-            else:
-                break
-    except TooBusy:
-        if not draft.reread():
-            raise draft.taken("Too many are booking at once: try again, or take another") from None
-    names = {key: found[key]["name"]["S"] for key in keys if "name" in found.get(key, {})}
-    return appointments.detail(draft.item, Names(by.tenant, names))
+    placing = _Placing(by, wanted, once)
+    item = placing.place()
+    known = names.named(by.tenant, placing.found)
+    return appointments.detail(item, known) if placing.is_new else appointments.to_api(by, item)
+
+
+def place(by: Principal, wanted: Wanted, *, also: Also = lambda _: []) -> AppointmentItem:
+    """Book for a series, the waitlist and the like; ``also`` gives parts of the same transaction.
+
+    Raises NotFound, Invalid, Conflict (also where a condition of ``also`` fails), SlotTaken.
+    """
+    nothing = Idempotent(None, "")
+    return _Placing(by, wanted, nothing, also).place()
 
 
 def _patient(by: Principal, request: BookingRequest) -> str:
@@ -87,172 +132,280 @@ def _patient(by: Principal, request: BookingRequest) -> str:
 
 
 @dataclass(slots=True)
-class Draft:
-    """One booking under way: the appointment, and the rows as they were last read."""
+class _Placing:
+    """One booking under way."""
 
     by: Principal
-    offer: Offer
-    item: AppointmentItem
-    claim: Claim
-    rows: dict[Key, Row]
-    holds: Row
+    wanted: Wanted
+    once: Idempotent
+    also: Also = lambda _: []
+    found: dict[Key, table.Raw] = field(default_factory=dict)
+    package: PackageItem | None = None
+    is_new: bool = False
 
     @property
-    def _holding(self) -> bool:
-        return bool(self.item.status == Status.HELD)
+    def tenant(self) -> Tenant:
+        return self.by.tenant
 
-    def write(self, once: Idempotent) -> None:
-        """Check against the rows as read, and write. Raises SlotTaken, Conflict."""
-        self.check()
-        own, until, instant = self.item.item_id, self.item.hold_expires_at, to_epoch(now())
-        actions = [
-            *self.claim.take(self.rows, own, until, instant),
-            table.put_new(self.item),
-            *once.actions(own),
-        ]
-        if until is not None:
-            actions.append(put_hold(self.holds, own, until, instant))
-            actions.append(due.at(until, self.item.pk, due.HOLD))
-        table.transact(actions, on_conflict=self._still_free)
-
-    def check(self) -> None:
-        """Raises SlotTaken where the time is taken, Conflict for a fourth hold."""
-        instant, own = to_epoch(now()), self.item.item_id
-        if not self.claim.is_free(self.rows, instant, own):
-            raise self.taken()
-        if self._holding and hold_limit_reached(self.holds, instant, MAX_HOLDS):
-            raise Conflict(f"The patient has {MAX_HOLDS} unpaid bookings: pay or cancel one first")
-
-    def _still_free(self) -> None:
-        # Between tries of the same transaction: what was read stays, so that its conditions hold
-        # for just that; only whether it is worth another try is found out.
-        if not self.claim.is_free(self.claim.read(), to_epoch(now()), self.item.item_id):
-            raise self.taken()
-
-    def reread(self) -> bool:
-        """Read the rows again; whether they say that this booking has been written."""
-        holds_key = self.holds.key
-        found = table.batch_get_raw([*self.claim.touched(), holds_key])
-        self.rows, self.holds = (
-            self.claim.rows(found),
-            Row.read(holds_key, HOLDS, found.get(holds_key)),
-        )
-        return any(self.item.item_id in row.entries for row in self.rows.values())
-
-    def taken(self, detail: str = "") -> SlotTaken:
-        """The 409 with the nearest times that are free for both."""
-        instant, wanted = to_epoch(now()), to_epoch(self.item.start)
-        around = int(ALTERNATIVES_AROUND.total_seconds())
-        starts = self.offer.offered(wanted - around, wanted + around, instant)
-        free = self.offer.free(starts, instant)
-        if free:
-            first, last = from_epoch(free[0]).date(), from_epoch(free[-1] + slots.DAY).date()
-            rows = calendar(self.claim.tenant, PATIENT, self.claim.patient, first, last)
-            bare = slots.Busy(0, self.offer.duration_s)
-            free = slots.free(free, bare, (busy for _, busy in entries(rows, instant)))
-        found = slots.nearest((one for one in free if one != wanted), wanted, ALTERNATIVES)
-        return SlotTaken(detail, extra={"alternatives": list(self._shown(found))})
-
-    def _shown(self, starts: list[int]) -> Iterator[dict[str, str]]:
-        zone = self.offer.hours.zone if self.offer.hours else self.item.zone
-        for start in starts:
-            begins, ends = from_epoch(start), from_epoch(start + self.offer.duration_s)
-            yield {
-                "start": in_zone(begins, zone).isoformat(),
-                "end": in_zone(ends, zone).isoformat(),
-            }
-
-
-def _keys(tenant: Tenant, request: BookingRequest, patient_id: str) -> list[Key]:
-    """What a booking rests on."""
-    return [
-        tenant.item(PRACTICE, tenant.practice),
-        tenant.item(PATIENT, patient_id),
-        *Offer.keys(tenant, request.service_id, request.expert_id),
-    ]
-
-
-def _draft(
-    by: Principal,
-    request: BookingRequest,
-    start: datetime,
-    patient_id: str,
-    found: dict[Key, table.Raw],
-) -> Draft:
-    """Check everything that the booking rests on, but for the calendars."""
-    tenant = by.tenant
-    offer = Offer.of(by, request.service_id, request.expert_id, found, "body")
-    patient = found.get(tenant.item(PATIENT, patient_id))
-    if patient is None or PatientItem.read(patient).deleted_at is not None:
-        raise NotFound
-    _check_start(by, offer, start, override=request.override)
-    practice = PracticeItem.read(found[tenant.item(PRACTICE, tenant.practice)])
-    item = _item(by, request, offer, practice, patient_id, start)
-    return Draft(by, offer, item, Claim.of(item), {}, Row(tenant.holds(patient_id), HOLDS))
-
-
-def _check_start(by: Principal, offer: Offer, start: datetime, *, override: bool) -> None:
-    """Patients take an offered start; members any time in the weekly hours, or beyond them."""
-    instant, begins = now(), to_epoch(start)
-    if start <= instant:
-        raise Invalid.of("body.start", "This time has passed", "past")
-    if start != from_epoch(begins) or begins % slots.MINUTE:
-        raise Invalid.of("body.start", "Appointments begin at a full minute", "minute")
-    if by.role is Role.PATIENT:
-        if not offer.offered(begins, begins + 1, to_epoch(instant)):
-            raise Invalid.of(
-                "body.start", "This start is not offered: see /v1/slots", "not-offered"
+    def place(self) -> AppointmentItem:
+        """Book it, or answer what was booked by the same request before."""
+        self.found = table.batch_get_raw(self._keys())
+        known = self._known()
+        if known is not None:
+            return known
+        drafts = self._drafts()
+        if self._package_is_used():
+            self.package = packages.chosen(
+                self.tenant,
+                self.wanted.package_id,
+                self.wanted.patient_id,
+                self.wanted.service_id,
+                self.wanted.start,
             )
-        return
-    if override:
-        return
-    ends = begins + offer.duration_s
-    if offer.hours is None or not slots.is_open(offer.hours, begins, ends):
-        raise Invalid.of("body.start", "This is outside the expert's hours", "outside-hours")
+        for draft in drafts:
+            draft.spread = len(drafts) > 1
+        keys = [key for draft in drafts for key in (*draft.keys(), *self._payees(draft))]
+        rows = table.batch_get_raw(keys)
+        for draft in drafts:
+            draft.load(rows)
+            self._settle(draft, rows)
+        if len(drafts) == 1:
+            return self._commit(drafts[0])
+        return self._commit_any(drafts)
+
+    # ------------------------------------------------------------ what it rests on
+
+    def _keys(self) -> list[Key]:
+        tenant, wanted = self.tenant, self.wanted
+        keys = [
+            tenant.item(PRACTICE, tenant.practice),
+            tenant.item(PATIENT, wanted.patient_id),
+            tenant.item(SERVICE, wanted.service_id),
+        ]
+        if wanted.expert_id:
+            keys += Offer.keys(tenant, wanted.service_id, wanted.expert_id)
+        if wanted.appointment_id:
+            keys.append(tenant.item(APPOINTMENT, wanted.appointment_id))
+        if self.once.row:
+            keys.append(self.once.row)
+        return keys
+
+    def _known(self) -> AppointmentItem | None:
+        if self.once.row:
+            result = self.once.seen(self.found.get(self.once.row)).result
+            if result:
+                return appointments.load(self.by, result)
+        if self.wanted.appointment_id:
+            raw = self.found.get(self.tenant.item(APPOINTMENT, self.wanted.appointment_id))
+            return AppointmentItem.read(raw) if raw else None
+        return None
+
+    def _drafts(self) -> list[Draft]:
+        """One per expert who could; all but the calendars is checked."""
+        patient = self.found.get(self.tenant.item(PATIENT, self.wanted.patient_id))
+        if patient is None or PatientItem.read(patient).deleted_at is not None:
+            raise NotFound
+        if self.wanted.expert_id:
+            return [self._draft(self.wanted.expert_id)]
+        raw = self.found.get(self.tenant.item(SERVICE, self.wanted.service_id))
+        if raw is None:
+            raise NotFound
+        experts = list(ServiceItem.read(raw).expert_ids)
+        keys = [key for e in experts for key in Offer.keys(self.tenant, self.wanted.service_id, e)]
+        self.found |= table.batch_get_raw(keys) if keys else {}
+        drafts: list[Draft] = []
+        problem: Problem = Invalid.of("body.expert_id", "Nobody gives this service", "service")
+        for expert_id in experts:
+            try:
+                drafts.append(self._draft(expert_id))
+            except NotFound:
+                continue
+            except Invalid as invalid:
+                problem = invalid
+        if not drafts:
+            raise problem
+        return drafts
+
+    def _draft(self, expert_id: str) -> Draft:
+        wanted = self.wanted
+        offer = Offer.of(self.by, wanted.service_id, expert_id, self.found, "body")
+        check_start(self.by, offer, wanted.start, override=wanted.override)
+        item = self._item(offer)
+        claim = claim_of(item, offer, override=wanted.override)
+        return Draft(self.by, offer, item, claim)
+
+    def _item(self, offer: Offer) -> AppointmentItem:
+        tenant, wanted, service = self.tenant, self.wanted, offer.service
+        practice = PracticeItem.read(self.found[tenant.item(PRACTICE, tenant.practice)])
+        appointment_id = wanted.appointment_id or ids.new_id("appt")
+        return AppointmentItem.create(
+            tenant.item(APPOINTMENT, appointment_id),
+            APPOINTMENT,
+            self.by.actor,
+            service_id=wanted.service_id,
+            patient_id=wanted.patient_id,
+            **placed_at(practice, appointment_id, offer, wanted.patient_id, wanted.start),
+            status=str(Status.CONFIRMED),
+            payment_status=str(PaymentStatus.NOT_REQUIRED),
+            price=int(service.price),
+            currency=service.currency,
+            order_id=ids.new_id("ord"),
+            policy=policy_of(practice, offer),
+            seats=offer.seats,
+            location=service.location,
+            series_id=wanted.series_id,
+            recurrence_id=wanted.recurrence_id,
+            waitlist_id=wanted.waitlist_id,
+            walkpk=tenant.listing(APPOINTMENT),
+            walksk=appointment_id,
+        )
+
+    def _package_is_used(self) -> bool:
+        raw = self.found[self.tenant.item(SERVICE, self.wanted.service_id)]
+        if ServiceItem.read(raw).kind == PACKAGE_KIND:
+            return True
+        if self.wanted.package_id:
+            raise Invalid.of("body.package_id", "This service is not sold as a package", "kind")
+        return False
+
+    # ------------------------------------------------------------ its first state
+
+    def _payees(self, draft: Draft) -> list[Key]:
+        """Who would be paid, where it matters: only Stripe's accounts capture later."""
+        if not self._needs_approval(draft):
+            return []
+        payees = (draft.claim.expert, self.tenant.practice)
+        return [self.tenant.item(PAYEE, payee_id) for payee_id in payees]
+
+    def _needs_approval(self, draft: Draft) -> bool:
+        # Who offers a time of the waitlist has agreed to it.
+        return not (draft.offer.auto_confirm or self.wanted.confirm or self.wanted.hold_until)
+
+    def _settle(self, draft: Draft, rows: dict[Key, table.Raw]) -> None:
+        """Held, waiting for approval, or confirmed (rules §4)."""
+        item, wanted, instant = draft.item, self.wanted, now()
+        if self.package is not None:
+            item.price, item.package_id = 0, self.package.item_id
+            item.payment_status = str(PaymentStatus.PACKAGE)
+        elif item.price:
+            item.payment_status = str(PaymentStatus.UNPAID)
+        priced = bool(item.price) and not wanted.confirm
+        if self._needs_approval(draft):
+            item.approval = str(Approval.NEEDED)
+            item.approve_until = approve_until(item.start, notice_s(draft.offer), instant)
+            first = not (priced and self._captures_later(draft, rows))
+            item.status = str(Status.AWAITING_APPROVAL if first else Status.HELD)
+        elif priced or wanted.hold_until:
+            item.status = str(Status.HELD)
+        if item.status == Status.HELD:
+            # Whole seconds, as the calendar rows have it.
+            until = wanted.hold_until or instant + HOLD
+            item.hold_expires_at = from_epoch(to_epoch(until))
+
+    def _captures_later(self, draft: Draft, rows: dict[Key, table.Raw]) -> bool:
+        for key in self._payees(draft):
+            payee = table.from_raw(rows.get(key, {}))
+            if payee.get("stripe_account"):
+                return bool(payee.get("charges_enabled"))
+        return False
+
+    # ------------------------------------------------------------ writing
+
+    def _commit_any(self, drafts: Sequence[Draft]) -> AppointmentItem:
+        """The free expert with the least to do that day; if that race is lost, the next."""
+        for draft in sorted(drafts, key=Draft.load_of_day):
+            try:
+                return self._commit(draft, raced_only=True)
+            except Conflict as problem:
+                if not _is_full(problem):
+                    raise
+        raise drafts[0].nearest_with(drafts[1:ALTERNATIVE_EXPERTS])
+
+    def _commit(self, draft: Draft, *, raced_only: bool = False) -> AppointmentItem:
+        draft.quiet = raced_only
+        try:
+            for _ in table.attempts(DEADLINE_S):
+                try:
+                    self._write(draft)
+                except table.ConditionFailed as failed:
+                    if done := self._after(draft, failed):
+                        return done
+                else:
+                    self.is_new = True
+                    return draft.item
+        except TooBusy:
+            if done := self._written(draft):
+                return done
+            raise draft.taken("Too many are booking at once: try again, or take another") from None
+        raise AssertionError("attempts ends by raising Busy")
+
+    def _write(self, draft: Draft) -> None:
+        """Check against the rows as read, and write. Raises SlotTaken, Conflict."""
+        draft.check()
+        item, own = draft.item, draft.own
+        until, instant = item.hold_expires_at, to_epoch(now())
+        actions = [
+            *draft.claim.take(draft.rows, own, until, instant),
+            table.put_new(item),
+            *self.once.actions(own),
+            *self.also(item),
+        ]
+        if self.package is not None:
+            actions += packages.use(
+                self.tenant, self.package, own, item.start, now(), self.by.actor
+            )
+        if until is not None:
+            actions.append(due.at(until, item.pk, due.HOLD))
+        if draft.counts_as_hold and until is not None:
+            actions.append(put_hold(draft.holds, own, until, instant))
+        if item.status == Status.AWAITING_APPROVAL and item.approve_until is not None:
+            actions.append(due.at(item.approve_until, item.pk, due.APPROVE))
+        table.transact(actions, on_conflict=draft.still_free)
+
+    def _after(self, draft: Draft, failed: table.ConditionFailed) -> AppointmentItem | None:
+        """Whether it is booked all the same; else everything is read again for the next try.
+
+        The rows may hold this appointment already: an earlier try had been written and only its
+        answer was lost, or the same request was made twice.
+        """
+        if REPEATED in failed.labels and (result := self.once.again().result):
+            return appointments.load(self.by, result)
+        if done := self._written(draft):
+            return done
+        if packages.LABEL in failed.labels and self.package is not None:
+            self.package = packages.chosen(
+                self.tenant,
+                self.package.item_id,
+                self.wanted.patient_id,
+                self.wanted.service_id,
+                self.wanted.start,
+            )
+        elif not _RACED & set(failed.labels):
+            raise Conflict("It was changed at the same time: read it again and repeat") from failed
+        return None
+
+    def _written(self, draft: Draft) -> AppointmentItem | None:
+        stored = draft.reread()
+        if stored is None:
+            return None
+        self.is_new = (stored.request_id, stored.created_at) == (
+            draft.item.request_id,
+            draft.item.created_at,
+        )
+        return stored
 
 
-def _item(
-    by: Principal,
-    request: BookingRequest,
-    offer: Offer,
-    practice: PracticeItem,
-    patient_id: str,
-    start: datetime,
-) -> AppointmentItem:
-    tenant: Tenant = by.tenant
-    appointment_id = ids.new_id("appt")
-    place = f"{to_text(start)}#{appointment_id}"
-    price, local = int(offer.service.price), in_zone(start, practice.zone)
-    holding = price > 0 and not request.confirm
-    taken = offer.at(to_epoch(start))
-    return AppointmentItem.create(
-        tenant.item(APPOINTMENT, appointment_id),
-        APPOINTMENT,
-        by.actor,
-        service_id=request.service_id,
-        expert_id=request.expert_id,
-        patient_id=patient_id,
-        status=str(Status.HELD if holding else Status.CONFIRMED),
-        payment_status=str(PaymentStatus.UNPAID if price else PaymentStatus.NOT_REQUIRED),
-        start=start,
-        end=from_epoch(taken.end),
-        buffer_before_s=taken.before,
-        buffer_after_s=taken.after,
-        zone=practice.zone,
-        local_date=local.date().isoformat(),
-        local_hour=local.hour,
-        price=price,
-        currency=offer.service.currency,
-        order_id=ids.new_id("ord"),
-        policy=practice.policy,
-        # Whole seconds, as the calendar rows have it.
-        hold_expires_at=from_epoch(to_epoch(now() + HOLD)) if holding else None,
-        l1pk=tenant.listing_by(APPOINTMENT, "MONTH", to_text(start)[:7]),
-        l1sk=place,
-        l2pk=tenant.listing_by(APPOINTMENT, "EXPERT", request.expert_id),
-        l2sk=place,
-        l3pk=tenant.listing_by(APPOINTMENT, "PATIENT", patient_id),
-        l3sk=place,
-        walkpk=tenant.listing(APPOINTMENT),
-        walksk=appointment_id,
-    )
+def _is_full(problem: Conflict) -> bool:
+    return isinstance(problem, SlotTaken) or problem.extra.get("code") == FULLY_BOOKED
+
+
+def policy_of(practice: PracticeItem, offer: Offer) -> dict[str, Any]:
+    """The snapshot of rules §9: the practice's, with the expert's own terms of cancelling."""
+    policy = dict(practice.policy)
+    own = offer.cancellation
+    if own:
+        kept = {"fixed": int(own["fixed"]), "percent": int(own["percent"])}
+        free = {"min_notice_s": int(own["window_s"]), "keep": {"fixed": 0, "percent": 0}}
+        late = {"min_notice_s": 0, "keep": kept}
+        policy["cancel"] = [free, late] if free["min_notice_s"] else [free]
+    return policy

@@ -4,7 +4,7 @@ A row is a version and one attribute per appointment, so that an entry can be ta
 reading the row. Putting one in depends on all the others and needs the version as it was read.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any, Self
@@ -140,7 +140,7 @@ class Claim:
     """The time that one appointment takes: of its expert, its patient, its rooms and equipment.
 
     ``seats`` is how many may share a group's time; ``limits`` the expert's, where they are to be
-    kept.
+    kept; ``regardless`` of what the expert's calendar elsewhere has.
     """
 
     tenant: Tenant
@@ -150,6 +150,7 @@ class Claim:
     resources: tuple[str, ...] = ()
     seats: int = 1
     limits: Limits | None = None
+    regardless: bool = False
 
     @classmethod
     def of(cls, appointment: AppointmentItem) -> Self:
@@ -170,9 +171,14 @@ class Claim:
             int(appointment.seats),
         )
 
+    @property
+    def bare(self) -> Busy:
+        """The time without buffers, which are the expert's: rooms and patients need none."""
+        return replace(self.busy, before=0, after=0)
+
     def parts(self) -> list[tuple[Busy, list[Key]]]:
-        """What is written, and in which rows. Buffers are the expert's: rooms need none."""
-        bare = replace(self.busy, before=0, after=0)
+        """What is written, and in which rows: the expert's, the patient's, the rooms'."""
+        bare = self.bare
         # A patient has one seat: another time of the same group is no place for them either.
         owners = [
             (EXPERT, self.expert, self.busy),
@@ -187,6 +193,10 @@ class Claim:
     def touched(self) -> list[Key]:
         """The calendar rows that it writes."""
         return [key for _, keys in self.parts() for key in keys]
+
+    def room(self, resource: str) -> list[Key]:
+        """The calendar rows of a room or piece of equipment that it would write."""
+        return [self.tenant.calendar(RESOURCE, resource, day) for day in days(*self.bare.reach())]
 
     def counted(self) -> list[Key]:
         """The expert's rows whose appointments count for the limits."""
@@ -214,7 +224,7 @@ class Claim:
     def is_free(self, rows: dict[Key, Row], now: int, own: str = "") -> bool:
         """Whether nobody has anything else then; ``own`` is this appointment's id."""
         elsewhere = [busy for _, busy in entries((rows[key] for key in self.elsewhere()), now)]
-        if any(self.busy.clashes(other) for other in elsewhere):
+        if not self.regardless and any(self.busy.clashes(other) for other in elsewhere):
             return False
         return all(
             busy.fits(others(rows, keys, now, own), self.seats) for busy, keys in self.parts()
@@ -227,21 +237,34 @@ class Claim:
         return self.limits.allow(self.busy, others(rows, self.counted(), now, own))
 
     def take(
-        self, rows: dict[Key, Row], own: str, until: datetime | None, now: int
+        self,
+        rows: dict[Key, Row],
+        own: str,
+        until: datetime | None,
+        now: int,
+        *,
+        leaving: Iterable[Key] = (),
     ) -> list[table.Action]:
         """Write it into the rows as they were read, dropping holds that have ended.
 
-        Rows that only count for the limits have to be as they were read, too.
+        Rows that only count for the limits have to be as they were read, too. It is taken out of
+        the rows ``leaving``, where it was before.
         """
         ends = to_epoch(until) if until else 0
         touched = set(self.touched())
+        left = [key for key in dict.fromkeys(leaving) if key not in touched]
         return [
             *(
                 rows[key].put(own, Entry(busy, ends).to_text(), drop=lapsed(rows[key], now))
                 for busy, keys in self.parts()
                 for key in keys
             ),
-            *(rows[key].unchanged() for key in self.counted() if key not in touched),
+            *(rows[key].drop(own) for key in left),
+            *(
+                rows[key].unchanged()
+                for key in self.counted()
+                if key not in touched and key not in left
+            ),
         ]
 
     def keep(self, own: str, until: datetime | None) -> list[table.Action]:
@@ -263,6 +286,38 @@ def others(rows: dict[Key, Row], keys: Iterable[Key], now: int, own: str) -> lis
     found = dict(entries((rows[key] for key in keys), now))
     found.pop(own, None)
     return list(found.values())
+
+
+def rooms_for(
+    claim: Claim, groups: Sequence[Sequence[str]], rows: dict[Key, Row], now: int, own: str = ""
+) -> tuple[str, ...] | None:
+    """One free room or piece of equipment of each group, no two the same; None without that many.
+
+    The first that is free, in the groups' own order; a group appointment goes where it already is.
+    """
+    bare = claim.bare
+    options: list[list[str]] = []
+    for group in groups:
+        joined: list[str] = []
+        fitting: list[str] = []
+        for resource in group:
+            there = others(rows, claim.room(resource), now, own)
+            if bare.fits(there, claim.seats):
+                shared = any(bare.shares(other) for other in there)
+                (joined if shared else fitting).append(resource)
+        options.append([*joined, *fitting])
+    return _distinct(options)
+
+
+def _distinct(options: Sequence[Sequence[str]]) -> tuple[str, ...] | None:
+    if not options:
+        return ()
+    for resource in options[0]:
+        rest = [[one for one in group if one != resource] for group in options[1:]]
+        found = _distinct(rest)
+        if found is not None:
+            return (resource, *found)
+    return None
 
 
 def hold_limit_reached(row: Row, now: int, limit: int) -> bool:

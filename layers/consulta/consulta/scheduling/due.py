@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from consulta.core import keys, table
 from consulta.core.time import now, to_epoch
 
-HOLD = "hold"
+HOLD, APPROVE = "hold", "approve"
 # A row must not be written into a minute that the sweep has already been through.
 SOONEST = timedelta(minutes=2)
 # Far beyond any outage of the sweep; until then nothing but the sweep removes a row.

@@ -1,7 +1,7 @@
 """Appointments as the API shows them: names of all on a page come from one batch of reads."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from consulta.core import table
 from consulta.core.keys import Key, Tenant
@@ -14,14 +14,19 @@ from consulta.scheduling.schema.fields import Price
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Names by the keys of services, experts and patients."""
+    """Names by the keys of services, experts, patients and resources; the services' colours."""
 
     tenant: Tenant
     by_key: dict[Key, str]
+    colours: dict[Key, str] = field(default_factory=dict)
 
     def ref(self, entity: str, item_id: str) -> Ref:
         """The id with its name."""
         return Ref(id=item_id, name=self.by_key.get(self.tenant.item(entity, item_id)))
+
+    def colour(self, service_id: str) -> str | None:
+        """The colour that a service has in calendars."""
+        return self.colours.get(self.tenant.item(SERVICE, service_id))
 
 
 def resolve(
@@ -36,7 +41,16 @@ def resolve(
     ``known`` names are not read again.
     """
     known = known or {}
-    keys = {
+    unknown = keys_of(tenant, appointments, patients=patients) - set(known)
+    ordered = sorted(unknown, key=lambda key: key.pk)
+    return named(tenant, table.batch_get_raw(ordered, consistent=False) if ordered else {}, known)
+
+
+def keys_of(
+    tenant: Tenant, appointments: Sequence[AppointmentItem], *, patients: bool = True
+) -> set[Key]:
+    """Whose names are on these appointments."""
+    return {
         tenant.item(entity, item_id)
         for appointment in appointments
         for entity, item_id in (
@@ -46,9 +60,17 @@ def resolve(
         )
         if patients or entity != PATIENT
     }
-    unknown = sorted(keys - set(known), key=lambda key: key.pk)
-    found = table.batch_get_raw(unknown, consistent=False) if unknown else {}
-    return Names(tenant, {**known, **{key: raw["name"]["S"] for key, raw in found.items()}})
+
+
+def named(
+    tenant: Tenant, found: Mapping[Key, table.Raw], known: Mapping[Key, str] | None = None
+) -> Names:
+    """The names in a batch that holds such items, among others."""
+    names = {key: raw["name"]["S"] for key, raw in found.items() if "name" in raw}
+    colours = {
+        key: raw["colour"]["S"] for key, raw in found.items() if "S" in raw.get("colour", {})
+    }
+    return Names(tenant, {**(known or {}), **names}, colours)
 
 
 def shown(appointment: AppointmentItem, names: Names) -> Appointment:
@@ -68,6 +90,11 @@ def shown(appointment: AppointmentItem, names: Names) -> Appointment:
         order_id=a.order_id,
         payment_id=a.payment_id,
         hold_expires_at=a.hold_expires_at,
+        approve_until=a.approve_until if a.status == Status.AWAITING_APPROVAL else None,
+        rescheduled=int(a.rescheduled),
+        series_id=a.series_id,
+        package_id=a.package_id,
+        waitlist_id=a.waitlist_id,
         cancelled_at=a.cancelled_at,
         cancelled_by=a.cancelled_by,
         cancel_reason=CancelReason(a.cancel_reason) if a.cancel_reason else None,

@@ -38,6 +38,18 @@ OPEN = frozenset({Status.AWAITING_APPROVAL, Status.CONFIRMED})
 BLOCKING = frozenset({Status.HELD, *OPEN})
 
 
+class Approval(StrEnum):
+    """What an expert who approves each booking has said to this one; stored before it is acted on.
+
+    Declined and lapsed are on their way to cancelled, given to confirmed or to being paid.
+    """
+
+    NEEDED = "needed"
+    GIVEN = "given"
+    DECLINED = "declined"
+    LAPSED = "lapsed"
+
+
 class PaymentStatus(StrEnum):
     """What an appointment shows of its payments."""
 
@@ -110,7 +122,8 @@ class ClosuresItem(Item):
     """When the whole practice is closed: a sub-item of the practice.
 
     ``closures``: [{"from", "to" (dates, both included), "name"}, …]. ``holidays``: {"country",
-    "subdivision", "open": [dates that are worked all the same], "days": {"2026-12-25": name, …}}.
+    "subdivision", "open": [dates that are worked all the same], "days": {"2026-12-25": name, …},
+    "until": the last year of those}.
     """
 
     closures = JSONAttribute(null=True)
@@ -157,6 +170,8 @@ class AppointmentItem(TrackedItem):
     cancelled_by = UnicodeAttribute(null=True)
     cancel_reason = UnicodeAttribute(null=True)
     cancel_note = UnicodeAttribute(null=True)
+    # Whether the expert has to approve it first, and what came of that: Approval.
+    approval = UnicodeAttribute(null=True)
     # Until when the expert may approve it.
     approve_until = InstantAttribute(null=True)
     seats = NumberAttribute(default=1)
@@ -171,6 +186,59 @@ class AppointmentItem(TrackedItem):
     # How often it was moved; the start that notice is counted to, where that is an earlier one.
     rescheduled = NumberAttribute(default=0)
     notice_start = InstantAttribute(null=True)
+    reschedule_note = UnicodeAttribute(null=True)
     # Whether the patient is told of the last change by mail.
     notify = BooleanAttribute(default=True)
     meeting_url = UnicodeAttribute(null=True)
+
+
+class PackageItem(TrackedItem):
+    """Sessions of one PACKAGE service that a patient has bought together.
+
+    ``status``: pending, active, cancelled; exhausted and expired are derived. ``price`` in minor
+    units of ``currency`` pays all ``sessions``; ``used`` of them are booked or over, ``settled`` are
+    over: completed, or forfeited. Each use has a sub-item by its appointment. ``valid_until`` is set
+    when it becomes active. ``zone``, ``local_date`` and ``local_hour`` are the practice's, of when it
+    was made. Lists: l1 by UTC month of creation, l2 by expert, l3 by patient.
+    """
+
+    service_id = UnicodeAttribute()
+    expert_id = UnicodeAttribute()
+    patient_id = UnicodeAttribute()
+    order_id = UnicodeAttribute()
+    payment_id = UnicodeAttribute(null=True)
+    status = UnicodeAttribute()
+    payment_status = UnicodeAttribute()
+    price = NumberAttribute()
+    currency = UnicodeAttribute()
+    sessions = NumberAttribute()
+    used = NumberAttribute(default=0)
+    settled = NumberAttribute(default=0)
+    validity_days = NumberAttribute()
+    valid_until = InstantAttribute(null=True)
+    policy = JSONAttribute()
+    zone = UnicodeAttribute()
+    local_date = UnicodeAttribute()
+    local_hour = NumberAttribute()
+    cancelled_at = InstantAttribute(null=True)
+    cancelled_by = UnicodeAttribute(null=True)
+
+
+class ServiceCatalogItem(Item):
+    """What Stripe has of a service: a sub-item of it.
+
+    ``service_version`` is the service's that was looked at last; ``state``: synced, failed with
+    ``error``, the code of why, and ``tries`` how often. ``label``, ``listed``, ``amount`` and
+    ``currency`` are as Stripe has them.
+    """
+
+    service_version = NumberAttribute()
+    state = UnicodeAttribute()
+    error = UnicodeAttribute(null=True)
+    tries = NumberAttribute(default=0)
+    product_id = UnicodeAttribute(null=True)
+    price_id = UnicodeAttribute(null=True)
+    label = UnicodeAttribute(null=True)
+    listed = BooleanAttribute(null=True)
+    amount = NumberAttribute(null=True)
+    currency = UnicodeAttribute(null=True)

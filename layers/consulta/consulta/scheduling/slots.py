@@ -1,13 +1,17 @@
-"""Free starts of one expert: weekly hours, notice, horizon and what is booked. Pure.
+"""Free starts of one expert: hours, days off, notice, horizon, and what is booked. Pure.
 
 Instants are seconds since 1970 (UTC). Source: MONEY_AND_BOOKING_RULES §10. Durations, buffers and
-notice are elapsed time; only weekly hours and the horizon are read off the clocks of a zone.
+notice are elapsed time; only hours, days off and the horizon are read off the clocks of a zone.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from itertools import pairwise
+from operator import itemgetter
 from zoneinfo import ZoneInfo
 
 from consulta.core.time import from_epoch, local_day, to_epoch
@@ -18,12 +22,38 @@ DAY_MINUTES = 1_440
 MAX_DURATION_S = DAY
 
 
+class DayReason(StrEnum):
+    """Why a day has no free start; the least closed first."""
+
+    FULL = "full"
+    NOTICE = "notice"
+    HORIZON = "horizon"
+    PAST = "past"
+    VACATION = "vacation"
+    CLOSED = "closed"
+    NO_HOURS = "no_hours"
+
+
+@dataclass(frozen=True, slots=True)
+class Off:
+    """Local dates off, both included: from the first's midnight to that behind the last.
+
+    ``said`` is what is shown of it: a vacation's message, a closure's or holiday's name.
+    """
+
+    first: date
+    last: date
+    said: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Hours:
     """When an expert works, and how starts are cut out of that.
 
     ``weekly``: weekday (0 is Monday) → (from, to) in minutes after midnight on the clocks of
-    ``zone``; 1440 is the midnight at the day's end.
+    ``zone``; 1440 is the midnight at the day's end. ``overrides`` are a date's hours in place of
+    the weekly ones. ``vacations`` are dates of ``zone``, ``closed`` those of ``closed_zone``, the
+    practice's: both take away from the hours, whatever these are.
     """
 
     zone: str
@@ -33,6 +63,15 @@ class Hours:
     buffer_after_s: int = 0
     min_notice_s: int = 0
     horizon_days: int = 60
+    overrides: Mapping[date, Sequence[tuple[int, int]]] = field(default_factory=dict)
+    vacations: Sequence[Off] = ()
+    closed: Sequence[Off] = ()
+    closed_zone: str = "UTC"
+
+    def of(self, day: date) -> Sequence[tuple[int, int]]:
+        """The ranges of one local date."""
+        found = self.overrides.get(day)
+        return self.weekly.get(day.weekday(), ()) if found is None else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +136,7 @@ class Limits:
         first, length = day, 1
         if self.per_week is not None:
             first, length = day - timedelta(days=day.weekday()), 7
-        zone = ZoneInfo(self.zone)
-        return (
-            to_epoch(datetime.combine(first, time(), zone)),
-            to_epoch(datetime.combine(first + timedelta(days=length), time(), zone)),
-        )
+        return midnight(first, self.zone), midnight(first + timedelta(days=length), self.zone)
 
     def allow(self, candidate: Busy, others: Iterable[Busy]) -> bool:
         """Whether one more fits beside all of ``others`` in its day and week."""
@@ -122,6 +157,52 @@ class Limits:
             self.per_week is None or len(in_week) < self.per_week
         )
 
+    def within(self, starts: Iterable[int], candidate: Busy, others: Iterable[Busy]) -> list[int]:
+        """Those of ``starts`` at which one more is allowed, by one look at ``others``."""
+        clocks, every = ZoneInfo(self.zone), list(others)
+        day_of = {start: datetime.fromtimestamp(start, clocks).date() for start in starts}
+        counted = [
+            datetime.fromtimestamp(start, clocks).date()
+            for start in [
+                *(other.start for other in every if not other.group),
+                # Seats of one group appointment count once.
+                *(start for _, start in {(one.group, one.start) for one in every if one.group}),
+            ]
+        ]
+        per_day = Counter(counted)
+        per_week = Counter(day - timedelta(days=day.weekday()) for day in counted)
+        seated = taken_seats(candidate, every)
+        return [
+            start
+            for start, day in day_of.items()
+            if start in seated
+            or (
+                (self.per_day is None or per_day[day] < self.per_day)
+                and (
+                    self.per_week is None
+                    or per_week[day - timedelta(days=day.weekday())] < self.per_week
+                )
+            )
+        ]
+
+
+def midnight(day: date, zone: str) -> int:
+    """The first instant of a local date, whether or not its clocks show a midnight."""
+    clocks = ZoneInfo(zone)
+    begins = datetime.combine(day, time(), clocks)
+    found = to_epoch(begins)
+    if _exists(begins):
+        return found
+    # Clocks are put forward over midnight: somewhere between the two readings of it.
+    low = to_epoch(begins.replace(fold=1))
+    while low < found:
+        middle = (low + found) // 2
+        if datetime.fromtimestamp(middle, clocks).date() < day:
+            low = middle + 1
+        else:
+            found = middle
+    return found
+
 
 def _wall(day: date, minutes: int, zone: ZoneInfo, *, fold: int = 0) -> datetime:
     days, minutes = divmod(minutes, DAY_MINUTES)
@@ -136,14 +217,15 @@ def _exists(wall: datetime) -> bool:
 
 
 def opening(hours: Hours, first: date, last: date) -> Iterator[tuple[int, int]]:
-    """Working hours of the local days ``first`` to ``last`` as instants, range by range.
+    """The hours of the local days ``first`` to ``last`` as instants, range by range.
 
-    In a gap a wall time shifts forward by the gap (as RFC 5545 reads it: the offset before the
-    gap). Where clocks go back, a start is the first occurrence and an end the second.
+    Vacations and closures are not taken out yet: starts keep their places around them. In a gap a
+    wall time shifts forward by the gap (as RFC 5545 reads it: the offset before the gap). Where
+    clocks go back, a start is the first occurrence and an end the second.
     """
     zone, day = ZoneInfo(hours.zone), first
     while day <= last:
-        for start, end in hours.weekly.get(day.weekday(), ()):
+        for start, end in hours.of(day):
             opens, closes = _wall(day, start, zone), _wall(day, end, zone, fold=1)
             if not _exists(closes):
                 closes = closes.replace(fold=0)
@@ -163,78 +245,201 @@ def _joined(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return joined
 
 
-def _around(hours: Hours, low: int, high: int) -> list[tuple[int, int]]:
-    """The opening hours of every local day that a booking between ``low`` and ``high`` meets."""
-    first = local_day(from_epoch(low), hours.zone) - timedelta(days=1)
-    last = local_day(from_epoch(high + MAX_DURATION_S), hours.zone) + timedelta(days=1)
-    return sorted(opening(hours, first, last))
+def _without(
+    ranges: Iterable[tuple[int, int]], taken: Iterable[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """What is left of ``ranges`` (joined, in order) beside all of ``taken``."""
+    left, rest, position = [], _joined(taken), 0
+    for start, end in ranges:
+        while position < len(rest) and rest[position][1] <= start:
+            position += 1
+        begins = start
+        for low, high in rest[position:]:
+            if low >= end:
+                break
+            if begins < low:
+                left.append((begins, low))
+            begins = max(begins, high)
+        if begins < end:
+            left.append((begins, end))
+    return left
+
+
+def _days(zone: str, low: int, high: int) -> tuple[date, date]:
+    """The local dates that a booking between ``low`` and ``high`` meets, and one more each way."""
+    first = local_day(from_epoch(low), zone) - timedelta(days=1)
+    return first, local_day(from_epoch(high + MAX_DURATION_S), zone) + timedelta(days=1)
+
+
+def _off(hours: Hours, low: int, high: int) -> Iterator[tuple[int, int, DayReason, Off]]:
+    """Vacations and closures that may touch [low, high), as instants."""
+    for reason, zone, every in (
+        (DayReason.VACATION, hours.zone, hours.vacations),
+        (DayReason.CLOSED, hours.closed_zone, hours.closed),
+    ):
+        if not every:
+            continue
+        first, last = _days(zone, low, high)
+        for one in every:
+            if one.first <= last and first <= one.last:
+                # Only the days that matter: a date may lie at the end of the calendar.
+                begins = midnight(max(one.first, first), zone)
+                ends = midnight(min(one.last, last) + timedelta(days=1), zone)
+                yield begins, ends, reason, one
 
 
 def is_open(hours: Hours, start: int, end: int) -> bool:
-    """Whether all of it lies in the opening hours."""
-    return any(
-        opens <= start and end <= closes for opens, closes in _joined(_around(hours, start, end))
+    """Whether all of it lies in the hours, and no vacation and no closure in it."""
+    ranges = _joined(opening(hours, *_days(hours.zone, start, end)))
+    return any(opens <= start and end <= closes for opens, closes in ranges) and not any(
+        begins < end and start < ends for begins, ends, _, _ in _off(hours, start, end)
     )
+
+
+def horizon(hours: Hours, now: int) -> int:
+    """The end of the last local day that may be booked."""
+    last = local_day(from_epoch(now), hours.zone) + timedelta(days=hours.horizon_days)
+    return midnight(last + timedelta(days=1), hours.zone)
 
 
 def offered(hours: Hours, duration_s: int, low: int, high: int, now: int) -> list[int]:
     """Every start in [low, high) that would be offered if nothing were booked, in order.
 
     Starts are ``interval_s`` apart from the beginning of their own range, so the same time is
-    offered whatever range is asked for.
+    offered whatever range is asked for, and whatever is closed before it.
     """
-    low = max(low, now + hours.min_notice_s)
-    last_day = local_day(from_epoch(now), hours.zone) + timedelta(days=hours.horizon_days)
-    horizon = datetime.combine(last_day + timedelta(days=1), time(), ZoneInfo(hours.zone))
-    high = min(high, to_epoch(horizon))
+    low, high = max(low, now + hours.min_notice_s), min(high, horizon(hours, now))
+    return grid(hours, duration_s, low, high)
+
+
+def grid(hours: Hours, duration_s: int, low: int, high: int) -> list[int]:
+    """The same without regard to notice and horizon."""
     if low >= high:
         return []
-    ranges = _around(hours, low, high)
-    joined = _joined(ranges)
-    ends = [closes for _, closes in joined]
+    ranges = sorted(opening(hours, *_days(hours.zone, low, high)))
+    # A booking may run on into the next range, but into no day off.
+    pieces = _without(
+        _joined(ranges), ((begins, ends) for begins, ends, _, _ in _off(hours, low, high))
+    )
+    ends = [end for _, end in pieces]
     found: set[int] = set()
     for opens, closes in ranges:
-        # The range that it is joined to: a booking may run on into the next one.
-        until = ends[bisect_left(ends, closes)] - duration_s
-        steps = max(0, -(-(low - opens) // hours.interval_s))
-        first = opens + steps * hours.interval_s
-        found.update(range(first, min(closes, high, until + 1), hours.interval_s))
+        for position in range(bisect_right(ends, max(opens, low)), len(pieces)):
+            begin, end = pieces[position]
+            until = min(closes, high, end - duration_s + 1)
+            if begin >= min(closes, high):
+                break
+            steps = max(0, -(-(max(begin, low) - opens) // hours.interval_s))
+            found.update(range(opens + steps * hours.interval_s, until, hours.interval_s))
     return sorted(found)
+
+
+def why(
+    hours: Hours, duration_s: int, edges: Sequence[int], now: int
+) -> list[tuple[DayReason, str]]:
+    """For each stretch between two of ``edges``: why it has no free start, where it has none.
+
+    With what is said of a vacation, closure or holiday.
+    """
+    low, high = edges[0], edges[-1]
+    notice, last = now + hours.min_notice_s, horizon(hours, now)
+    starts = grid(hours, duration_s, low, high)
+    bare = grid(replace(hours, vacations=(), closed=()), duration_s, low, high)
+    # Vacations before closures: they have a message.
+    off = list(_off(hours, low, high))
+    found = []
+    for begins, ends in pairwise(edges):
+        mine = starts[bisect_left(starts, begins) : bisect_left(starts, ends)]
+        plain = bare[bisect_left(bare, begins) : bisect_left(bare, ends)]
+        # Without hours it is still a vacation that covers all of it.
+        asked = [(start, start + duration_s) for start in plain] or [(begins, ends)]
+        taken = [
+            (reason, one.said)
+            for at, until, reason, one in off
+            if at < asked[-1][1]
+            and until > begins
+            and any(
+                (at < end and start < until) if plain else (at <= start and end <= until)
+                for start, end in asked
+            )
+        ]
+        if ends <= now:
+            found.append((DayReason.PAST, ""))
+        elif begins >= last:
+            found.append((DayReason.HORIZON, ""))
+        elif mine:
+            found.append((_in_time(mine, now, notice, last), ""))
+        else:
+            found.append(taken[0] if taken else (DayReason.NO_HOURS, ""))
+    return found
+
+
+def _in_time(starts: Sequence[int], now: int, notice: int, last: int) -> DayReason:
+    """What stands against all of ``starts``; ``FULL`` where nothing but bookings can."""
+    if any(notice <= start < last for start in starts):
+        return DayReason.FULL
+    if any(now <= start < last for start in starts):
+        return DayReason.NOTICE
+    return DayReason.HORIZON if starts[-1] >= last else DayReason.PAST
 
 
 def free(starts: Iterable[int], candidate: Busy, busy: Iterable[Busy], seats: int = 1) -> list[int]:
     """Those of ``starts`` (in order) at which ``candidate`` would clash with nothing.
 
     ``candidate`` gives length, buffers and group; where it lies does not matter. A group's start
-    is free while fewer than ``seats`` are taken.
+    is free while fewer than ``seats`` are taken. Every appointment is in ``busy`` once.
     """
     length, every = candidate.end - candidate.start, list(busy)
+    seated = taken_seats(candidate, every)
     taken = sorted(
         (
-            other.start - length - max(candidate.after, other.before),
-            other.end + max(other.after, candidate.before),
-        )
-        for other in every
+            (
+                other.start - length - max(candidate.after, other.before),
+                other.end + max(other.after, candidate.before),
+                other.start if _same_group(candidate, other) else None,
+            )
+            for other in every
+        ),
+        key=itemgetter(0),
     )
-    shared = {
-        other.start
-        for other in every
-        if candidate.group and other.group == candidate.group and other.end - other.start == length
-    }
-    # A start strictly inside such an interval clashes. They may be nested: the furthest end counts.
-    found, position, furthest = [], 0, None
+    # A start strictly inside such an interval clashes. They may be nested: the furthest end counts,
+    # and to a group's own start the furthest of any other, since its seats lie on each other.
+    found, position = [], 0
+    furthest: tuple[int, int | None] | None = None
+    second: int | None = None
     for start in starts:
         while position < len(taken) and taken[position][0] < start:
-            end = taken[position][1]
-            furthest = end if furthest is None else max(furthest, end)
+            _, end, group = taken[position]
             position += 1
-        if start in shared:
-            here = replace(candidate, start=start, end=start + length)
-            if here.fits(every, seats):
-                found.append(start)
-        elif furthest is None or start >= furthest:
+            if furthest is None or (group == furthest[1] and end > furthest[0]):
+                furthest = (end, group)
+            elif end > furthest[0]:
+                second, furthest = furthest[0], (end, group)
+            elif group != furthest[1] and (second is None or end > second):
+                second = end
+        if start in seated:
+            own = furthest is not None and furthest[1] == start
+            until = second if own else furthest and furthest[0]
+            is_free = seated[start] < seats
+        else:
+            until, is_free = furthest and furthest[0], True
+        if is_free and (until is None or start >= until):
             found.append(start)
     return found
+
+
+def _same_group(candidate: Busy, other: Busy) -> bool:
+    """Whether the two would be seats of one appointment if they started together."""
+    return (
+        bool(candidate.group)
+        and other.group == candidate.group
+        and (other.end - other.start == candidate.end - candidate.start)
+    )
+
+
+def taken_seats(candidate: Busy, busy: Iterable[Busy]) -> Counter[int]:
+    """Start → how many seats of the group are taken there."""
+    return Counter(other.start for other in busy if _same_group(candidate, other))
 
 
 def nearest(starts: Iterable[int], wanted: int, count: int) -> list[int]:

@@ -14,10 +14,18 @@ from consulta.core.errors import Conflict, Problem, SlotTaken
 from consulta.core.item import Actor
 from consulta.core.keys import Key
 from consulta.core.time import now, to_epoch, to_text
+from consulta.people.records import EXPERT
 from consulta.scheduling import due
 from consulta.scheduling.busy import CALENDAR, HOLDS, Claim, renew, take_out
-from consulta.scheduling.lifecycle import Event, following
-from consulta.scheduling.records import AppointmentItem, Status
+from consulta.scheduling.lifecycle import Event, following, pay_until
+from consulta.scheduling.records import (
+    AVAILABILITY,
+    AppointmentItem,
+    Approval,
+    AvailabilityItem,
+    PaymentStatus,
+    Status,
+)
 from consulta.scheduling.schema.appointments import CancelRequest
 
 Also = Mapping[str, Any] | None
@@ -36,10 +44,19 @@ def confirm_actions(
     """Held or awaiting approval → confirmed.
 
     A hold that has ended is confirmed all the same where its time is still free and ahead; that is
-    read consistently here. Raises SlotTaken where it is not, Conflict from any other state.
+    read consistently here. Raises SlotTaken where it is not, Conflict from any other state, and
+    where an authorized payment waits for the approval: that has to be captured.
     """
     instant = now()
-    changed = _changed(appointment, Event.CONFIRM, by, instant, also, remove=["hold_expires_at"])
+    _check_not_authorized(appointment, also)
+    changed = _changed(
+        appointment,
+        Event.CONFIRM,
+        by,
+        instant,
+        _approved(appointment, also),
+        remove=["hold_expires_at"],
+    )
     claim, own = Claim.of(appointment), appointment.item_id
     if appointment.status != Status.HELD:
         return [changed]
@@ -48,6 +65,93 @@ def confirm_actions(
     else:
         taken = _taken_again(appointment, instant)
     return [changed, *taken, _hold_ended(appointment)]
+
+
+def _approved(appointment: AppointmentItem, also: Also) -> dict[str, Any]:
+    """Whatever confirms it has approved it, too."""
+    approved = {"approval": str(Approval.GIVEN)} if appointment.approval else {}
+    return {**approved, **(also or {})}
+
+
+def _check_not_authorized(appointment: AppointmentItem, also: Also) -> None:
+    if appointment.status != Status.AWAITING_APPROVAL or "payment_status" in (also or {}):
+        return
+    if appointment.payment_status == PaymentStatus.PROCESSING:
+        raise Conflict("An authorized payment waits for it: approve or decline it")
+    if appointment.approval in (Approval.DECLINED, Approval.LAPSED):
+        raise Conflict("It was declined, or not approved in time")
+
+
+# ---------------------------------------------------------------- approval
+
+
+def request_approval_actions(
+    appointment: AppointmentItem, by: Actor, until: datetime, *, also: Also = None
+) -> list[table.Action]:
+    """Held → awaiting approval, once its payment is authorized.
+
+    A hold that has ended is taken again as :func:`confirm_actions` does it. Raises SlotTaken,
+    Conflict.
+    """
+    instant = now()
+    values = {**(also or {}), "approve_until": to_text(until)}
+    changed = _changed(
+        appointment, Event.REQUEST_APPROVAL, by, instant, values, remove=["hold_expires_at"]
+    )
+    if hold_alive(appointment, instant):
+        taken = Claim.of(appointment).keep(appointment.item_id, None)
+    else:
+        taken = _taken_again(appointment, instant)
+    return [
+        changed,
+        *taken,
+        _hold_ended(appointment),
+        due.at(until, appointment.pk, due.APPROVE),
+    ]
+
+
+def request_payment_actions(
+    appointment: AppointmentItem, by: Actor, *, also: Also = None
+) -> list[table.Action]:
+    """Awaiting approval → held, approved, until it is paid. Not one of the patient's three holds.
+
+    Raises Conflict.
+    """
+    instant = now()
+    until = pay_until(appointment.start, notice_s(appointment), instant)
+    values = {
+        **(also or {}),
+        "approval": str(Approval.GIVEN),
+        "hold_expires_at": to_text(until),
+    }
+    return [
+        _changed(appointment, Event.REQUEST_PAYMENT, by, instant, values, remove=["approve_until"]),
+        *Claim.of(appointment).keep(appointment.item_id, until),
+        due.at(until, appointment.pk, due.HOLD),
+    ]
+
+
+def answer_actions(
+    appointment: AppointmentItem, by: Actor, answer: Approval, *, also: Also = None
+) -> list[table.Action]:
+    """Keep what the expert has said before anything is done about it; once only.
+
+    Whoever is second finds the version changed. Raises Conflict where it waits for no answer.
+    """
+    waits = appointment.status == Status.AWAITING_APPROVAL
+    if not waits or appointment.approval != Approval.NEEDED:
+        raise Conflict(
+            "It is not waiting to be approved",
+            extra={"appointment_status": str(appointment.status)},
+        )
+    return [table.change(appointment, by, set_={**(also or {}), "approval": str(answer)})]
+
+
+def notice_s(appointment: AppointmentItem) -> int:
+    """The expert's minimum notice as it is now, in seconds."""
+    key = appointment.tenant.sub(EXPERT, appointment.expert_id, AVAILABILITY)
+    hours = table.get(AvailabilityItem, key)
+    return int(hours.min_notice_s) if hours else 0
 
 
 def reclaim_actions(
@@ -73,10 +177,13 @@ def extend_actions(
     if not hold_alive(appointment, now()):
         raise SlotTaken("The hold has ended")
     own = appointment.item_id
+    # Offers and what was approved first are none of the patient's three holds.
+    counted = not appointment.waitlist_id and appointment.approval != Approval.GIVEN
+    held = _holds(appointment)
     return [
         table.change(appointment, by, set_={**(also or {}), "hold_expires_at": to_text(until)}),
         *Claim.of(appointment).keep(own, until),
-        renew(_holds(appointment), HOLDS, own, str(to_epoch(until))),
+        *([renew(held, HOLDS, own, str(to_epoch(until)))] if counted else []),
         due.at(until, appointment.pk, due.HOLD),
     ]
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
@@ -22,6 +22,8 @@ def _country(value: str) -> str:
 
 
 Country = Annotated[str, StringConstraints(max_length=2), AfterValidator(_country)]
+# A service's name is health data: what Stripe's pages show of it is neutral unless it is chosen.
+StripeLabels = Literal["neutral", "service"]
 Percent = Annotated[Decimal, Field(ge=0, le=100, max_digits=5, decimal_places=2)]
 
 
@@ -72,10 +74,11 @@ class PracticePatch(ApiModel):
     zone: Zone | None = None
     policy: PolicySettings | None = None
     security: SecurityPatch | None = None
+    stripe_labels: StripeLabels | None = None
 
 
 class PracticeOut(ApiModel):
-    """A practice. Patients are not shown ``commission_percent`` and ``security``."""
+    """A practice. Patients see no ``commission_percent``, ``security`` and ``stripe_labels``."""
 
     id: Id
     name: str
@@ -85,6 +88,7 @@ class PracticeOut(ApiModel):
     commission_percent: str | None
     policy: dict[str, Any]
     security: SecuritySettings | None
+    stripe_labels: StripeLabels | None
     created_at: datetime
     version: Version
 

@@ -2,16 +2,17 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator
 
-from consulta.core.fields import Name, Text
+from consulta.core.fields import Name, Text, printable
 from consulta.core.http import ApiModel, Id
 from consulta.scheduling.schema.fields import Price
 
 # An expert's flag is kept in the transaction that changes a service: 100 parts hold 40 experts.
 MAX_EXPERTS = 40
+MAX_ORDERED = 50
 
 
 def _unique(values: list[str]) -> list[str]:
@@ -20,6 +21,14 @@ def _unique(values: list[str]) -> list[str]:
 
 Experts = Annotated[list[Id], Field(max_length=MAX_EXPERTS), AfterValidator(_unique)]
 Position = Annotated[int, Field(ge=0, le=999_999)]
+Minutes = Annotated[int, Field(ge=1, le=1_440)]
+Category = Annotated[str, StringConstraints(max_length=60, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Colour = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$"), AfterValidator(str.lower)]
+Seats = Annotated[int, Field(ge=1, le=50)]
+OneOf = Annotated[list[Id], Field(min_length=1, max_length=10), AfterValidator(_unique)]
+Resources = Annotated[list[OneOf], Field(max_length=3)]
+Sessions = Annotated[int, Field(ge=2, le=100)]
+ValidityDays = Annotated[int, Field(ge=1, le=1_095)]
 
 
 class ServiceKind(StrEnum):
@@ -29,30 +38,79 @@ class ServiceKind(StrEnum):
     PACKAGE = "PACKAGE"
 
 
+class Location(ApiModel):
+    """Where it takes place; ``address`` only where people meet in person."""
+
+    kind: Literal["in_person", "online", "phone"]
+    address: Annotated[str, StringConstraints(max_length=300), AfterValidator(printable)] = ""
+
+    @field_validator("address")
+    @classmethod
+    def _only_in_person(cls, value: str, info: ValidationInfo) -> str:
+        if value and info.data.get("kind") not in ("in_person", None):
+            raise ValueError("only where people meet in person")
+        return value
+
+
 class ServiceRequest(ApiModel):
-    """A new service."""
+    """A new service.
+
+    ``seats`` over 1 makes it a group appointment. ``resources``: of each inner list one room or
+    piece of equipment is needed. A PACKAGE is ``sessions`` appointments for one price, to be used
+    within ``validity_days``; it has one seat.
+    """
 
     name: Name
     description: Text = ""
     kind: ServiceKind = ServiceKind.SINGLE
-    duration_minutes: Annotated[int, Field(ge=1, le=1_440)]
+    duration_minutes: Minutes
     price: Price
     expert_ids: Experts = Field(default_factory=list)
     active: bool = True
     position: Position = 0
+    category: Category = ""
+    colour: Colour | None = None
+    location: Location | None = None
+    seats: Seats = 1
+    resources: Resources = Field(default_factory=list)
+    sessions: Sessions | None = None
+    validity_days: ValidityDays | None = None
 
 
 class ServicePatch(ApiModel):
-    """What of a service changes. What is booked keeps its own price and duration."""
+    """What of a service changes. What is booked keeps its own price and duration.
+
+    Its kind stays. ``null`` clears colour or location, an empty category or list clears those.
+    """
 
     name: Name | None = None
     description: Text | None = None
     kind: ServiceKind | None = None
-    duration_minutes: Annotated[int, Field(ge=1, le=1_440)] | None = None
+    duration_minutes: Minutes | None = None
     price: Price | None = None
     expert_ids: Experts | None = None
     active: bool | None = None
     position: Position | None = None
+    category: Category | None = None
+    colour: Colour | None = None
+    location: Location | None = None
+    seats: Seats | None = None
+    resources: Resources | None = None
+    sessions: Sessions | None = None
+    validity_days: ValidityDays | None = None
+
+
+class ServiceOrder(ApiModel):
+    """The order of services in lists: the first id gets position 0, the next 1, …"""
+
+    ids: Annotated[list[Id], Field(min_length=1, max_length=MAX_ORDERED)]
+
+    @field_validator("ids")
+    @classmethod
+    def _each_once(cls, value: list[str]) -> list[str]:
+        if len(set(value)) != len(value):
+            raise ValueError("each service once")
+        return value
 
 
 class Service(ApiModel):
@@ -67,12 +125,37 @@ class Service(ApiModel):
     expert_ids: list[Id]
     active: bool
     position: int
+    category: str
+    colour: str | None
+    location: Location | None
+    seats: int
+    resources: list[list[Id]]
+    sessions: int | None
+    validity_days: int | None
     created_at: datetime
     version: int
 
 
+class CatalogState(ApiModel):
+    """How far Stripe's catalogue is: ``pending`` until it has this version of the service.
+
+    ``error`` is the code of why it failed; it is tried again.
+    """
+
+    state: Literal["pending", "synced", "failed"]
+    product_id: str | None = None
+    price_id: str | None = None
+    error: str | None = None
+
+
+class ServiceDetail(Service):
+    """One service; ``catalog`` is for the practice's members."""
+
+    catalog: CatalogState | None
+
+
 class ServicePage(ApiModel):
-    """One page, by position."""
+    """One page, by position. Filtered, it may be short, or empty, and still go on."""
 
     items: list[Service]
     next_cursor: str | None

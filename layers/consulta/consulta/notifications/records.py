@@ -1,0 +1,69 @@
+"""The stored item of a notice: what somebody was told about an appointment, or why not."""
+
+from enum import StrEnum
+
+from pynamodb.attributes import NumberAttribute, UnicodeAttribute
+
+from consulta.core.item import InstantAttribute, Item
+from consulta.core.keys import Key, parse_item
+
+NOTIFICATION = "NOTIFICATION"
+EMAIL = "email"
+
+
+class Kind(StrEnum):
+    """What a notice is about; those to the expert say so."""
+
+    HOLD = "hold"
+    REQUESTED = "requested"
+    BOOKED = "booked"
+    APPROVED = "approved"
+    DECLINED = "declined"
+    RESCHEDULED = "rescheduled"
+    CANCELLED = "cancelled"
+    SLOT_LOST = "slot_lost"
+    WAITLIST_OFFER = "waitlist_offer"
+    SERIES = "series"
+    APPROVAL_REQUESTED = "approval_requested"
+    EXPERT_BOOKED = "expert_booked"
+    EXPERT_RESCHEDULED = "expert_rescheduled"
+    EXPERT_CANCELLED = "expert_cancelled"
+
+
+TO_EXPERT = frozenset(
+    {Kind.APPROVAL_REQUESTED, Kind.EXPERT_BOOKED, Kind.EXPERT_RESCHEDULED, Kind.EXPERT_CANCELLED}
+)
+
+
+class State(StrEnum):
+    """Of one notice. Pending is being sent, or was when its sender died."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class NotificationItem(Item):
+    """One notice, a sub-item of what it is about: NOTIFICATION#<kind>#<n>. It has no address.
+
+    ``audience``: patient, expert. ``reason`` says in a code why it was not sent; ``at`` is of the
+    last change of ``status``. While it is pending nobody else sends it before ``claimed_until``;
+    ``tries`` counts the attempts of which nobody knows whether they sent it.
+    """
+
+    kind = UnicodeAttribute()
+    channel = UnicodeAttribute(default=EMAIL)
+    audience = UnicodeAttribute()
+    status = UnicodeAttribute()
+    reason = UnicodeAttribute(null=True)
+    at = InstantAttribute()
+    message_id = UnicodeAttribute(null=True)
+    claimed_until = InstantAttribute(null=True)
+    tries = NumberAttribute(default=0)
+
+
+def key_of(about: Item, kind: Kind, n: str) -> Key:
+    """The key of a notice about an item."""
+    entity, item_id = parse_item(about.pk)
+    return about.tenant.sub(entity, item_id, f"{NOTIFICATION}#{kind}", n)

@@ -1,0 +1,127 @@
+"""Which notices are due: pure.
+
+Decided by the appointment as it is now, whatever the event was about: what came and went before the
+event was read is told to nobody, and an event that comes late or twice finds its notices made. Only
+a transition (made, another status, moved) makes notices due, so that an appointment of long ago is
+not announced because something small about it changed.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from consulta.core.bus import Event
+from consulta.notifications.records import TO_EXPERT, Kind
+from consulta.scheduling.records import AppointmentItem, Approval, Status
+
+_BOOKED = frozenset({Kind.BOOKED, Kind.APPROVED, Kind.RESCHEDULED})
+_REFUSED = frozenset({Approval.DECLINED, Approval.LAPSED})
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """One notice that somebody should have; ``n`` tells those of a kind apart."""
+
+    kind: Kind
+    n: str = "1"
+
+    @property
+    def to_expert(self) -> bool:
+        """Whether it is for the expert; else it is for the patient."""
+        return self.kind in TO_EXPERT
+
+
+# The second hold of a booking that was approved first, and is to be paid now.
+PAY_APPROVED = Due(Kind.HOLD, "2")
+
+Told = Collection[Due]
+"""The notices that there are already, whatever became of them."""
+
+
+def is_transition(event: Event) -> bool:
+    """Whether the change is one that people are told of."""
+    return event.action != "removed" and (event.status != event.was or event.moved)
+
+
+def due(item: AppointmentItem, event: Event, told: Told, at: datetime) -> list[Due]:
+    """The notices of an appointment as it is ``at`` that instant, those already told included.
+
+    ``event`` is a transition (:func:`is_transition`).
+    """
+    match Status(item.status):
+        case Status.CANCELLED:
+            return _cancelled(item, event, told)
+        case _ if item.start <= at:
+            return []
+        case Status.HELD:
+            return _held(item, at)
+        case Status.AWAITING_APPROVAL:
+            # Answered already, it is on its way to what it will be told as.
+            waits = item.approval == Approval.NEEDED
+            asked = [Due(Kind.REQUESTED), Due(Kind.APPROVAL_REQUESTED)] if waits else []
+            return [*asked, *_moved(item)]
+        case Status.CONFIRMED:
+            return _confirmed(item, event, told)
+        case _:
+            return []
+
+
+def _held(item: AppointmentItem, at: datetime) -> list[Due]:
+    if item.hold_expires_at is None or item.hold_expires_at <= at:
+        return []
+    if item.waitlist_id:
+        return [Due(Kind.WAITLIST_OFFER)]
+    return [PAY_APPROVED if item.approval == Approval.GIVEN else Due(Kind.HOLD)]
+
+
+def _confirmed(item: AppointmentItem, event: Event, told: Told) -> list[Due]:
+    moved = _moved(item)
+    # The expert has said yes, and it was paid then: that it was accepted is known.
+    paid_after = event.was == Status.HELD or PAY_APPROVED in told
+    if item.approval == Approval.GIVEN and not paid_after:
+        return [*_unless(told, Due(Kind.BOOKED), Due(Kind.APPROVED)), *moved]
+    # What a series made confirmed is told of once, as a whole; what had to be paid or approved, by
+    # itself. What was moved meanwhile is told with its new time.
+    in_series = item.series_id and event.was not in {Status.HELD, Status.AWAITING_APPROVAL}
+    if in_series or (moved and not paid_after):
+        return moved
+    # An expert who was asked for it knows.
+    expert = [] if item.approval else [Due(Kind.EXPERT_BOOKED)]
+    return [*_unless(told, Due(Kind.APPROVED), Due(Kind.BOOKED)), *expert, *moved]
+
+
+def _unless(told: Told, other: Due, one: Due) -> list[Due]:
+    """Of two notices that say the same, the second one only where the first was not told."""
+    return [] if other in told else [one]
+
+
+def _moved(item: AppointmentItem) -> list[Due]:
+    count = str(int(item.rescheduled or 0))
+    if count == "0":
+        return []
+    return [Due(Kind.RESCHEDULED, count), Due(Kind.EXPERT_RESCHEDULED, count)]
+
+
+def _cancelled(item: AppointmentItem, event: Event, told: Told) -> list[Due]:
+    """Whoever knew of it is told; a hold was the patient's alone, an offer not yet anybody's."""
+    kinds = {one.kind for one in told} | _known_by(event)
+    expert = [Due(Kind.EXPERT_CANCELLED)] if kinds & TO_EXPERT else []
+    if item.approval in _REFUSED:
+        # By the expert, or by their silence: the patient waits for an answer.
+        return [Due(Kind.DECLINED)]
+    booked, offered = bool(kinds & _BOOKED), bool(item.waitlist_id)
+    knows = booked or (kinds & {Kind.REQUESTED, Kind.HOLD} and not offered)
+    return [*([Due(Kind.CANCELLED)] if knows else []), *expert]
+
+
+def _known_by(event: Event) -> set[Kind]:
+    """What must have been told, or was about to be, in the state that the event left behind."""
+    match event.was:
+        case Status.HELD:
+            return {Kind.HOLD}
+        case Status.AWAITING_APPROVAL:
+            return {Kind.REQUESTED, Kind.APPROVAL_REQUESTED}
+        case Status.CONFIRMED:
+            return {Kind.BOOKED, Kind.EXPERT_BOOKED}
+        case _:
+            return set()

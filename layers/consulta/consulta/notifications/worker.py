@@ -1,0 +1,189 @@
+"""Changes from the bus → mails to those whom they concern, each with its row of history.
+
+What is told depends on the item as it is now (rules.py); who sends it, on its row (claims.py). So
+events may come twice, late and out of order. SES that does not take a mail for now brings the
+message back; a mail that it refuses for good is failed, with SES's code.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+)
+
+from consulta.core import mail, table
+from consulta.core.bus import Event
+from consulta.core.item import Actor
+from consulta.core.observe import count, failure, logger
+from consulta.core.time import now
+from consulta.money.placing import SLOT_LOST
+from consulta.money.records import REFUND, RefundItem
+from consulta.notifications import claims, letters, rules
+from consulta.notifications.claims import NotYet
+from consulta.notifications.letters import Letter, People
+from consulta.notifications.records import Kind, NotificationItem, State
+from consulta.notifications.rules import Due
+from consulta.people.records import MemberItem, PatientItem
+from consulta.scheduling.records import APPOINTMENT, SERIES, AppointmentItem
+from consulta.scheduling.series_records import SeriesItem, SeriesStatus
+
+
+class Postponed(Exception):
+    """A mail was not taken for now: the message has to come again."""
+
+
+def process(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Work on a batch of the queue; the ids of the messages that have to come again."""
+    failed = []
+    for record in records:
+        try:
+            handle(Event.received(record["body"]), Actor("notify", record["messageId"]))
+        except (NotYet, Postponed):
+            count("NoticesPostponed")
+            failed.append(record["messageId"])
+        except Exception as error:  # noqa: BLE001  # one message's failure must not repeat others
+            failure("a change was not told", error, queue_message=record["messageId"])
+            failed.append(record["messageId"])
+    return failed
+
+
+def handle(event: Event, by: Actor) -> None:
+    """One change. Raises :class:`NotYet` and :class:`Postponed` after all else is done."""
+    tell = {APPOINTMENT: _appointment, REFUND: _refund, SERIES: _series}.get(event.entity)
+    if tell:
+        tell(event, by)
+
+
+def _appointment(event: Event, by: Actor) -> None:
+    item = table.get(AppointmentItem, event.key)
+    if item is None or not rules.is_transition(event):
+        return
+    desk = Desk.of(item, by)
+    due = rules.due(item, event, list(desk.notices), now())
+    claims.tidy(desk.notices.values(), due, by)
+    desk.tell(due, lambda one, who: letters.about(one, item, who))
+
+
+def _refund(event: Event, by: Actor) -> None:
+    """A payment came too late for its time, and goes back in full: that is news to the patient."""
+    if event.action != "created":
+        return
+    refund = table.get(RefundItem, event.key)
+    if refund is None or refund.reason != SLOT_LOST or not refund.appointment_id:
+        return
+    item = table.get(AppointmentItem, event.tenant.item(APPOINTMENT, refund.appointment_id))
+    if item is None:
+        return
+    lost = Due(Kind.SLOT_LOST, refund.item_id)
+    Desk.of(item, by).tell([lost], lambda one, who: letters.about(one, item, who, refund))
+
+
+def _series(event: Event, by: Actor) -> None:
+    """All of its appointments are booked: one mail for them together."""
+    if event.was != SeriesStatus.PLACING or event.status != SeriesStatus.READY:
+        return
+    series = table.get(SeriesItem, event.key)
+    if series is None:
+        return
+    booked = letters.booked_of(series)
+    if booked:
+        desk = Desk.of(series, by)
+        desk.tell(
+            [Due(Kind.SERIES)], lambda one, who: letters.about_series(one, series, booked, who)
+        )
+
+
+Write = Callable[[Due, People], Letter]
+
+
+@dataclass(slots=True)
+class Desk:
+    """Telling about one item, with the notices that it has already."""
+
+    item: AppointmentItem | SeriesItem
+    by: Actor
+    notices: dict[Due, NotificationItem]
+
+    @classmethod
+    def of(cls, item: AppointmentItem | SeriesItem, by: Actor) -> Self:
+        """With the notices as they are now."""
+        return cls(item, by, {claims.due_of(notice): notice for notice in claims.of(item.pk)})
+
+    def tell(self, due: Sequence[Due], write: Write) -> None:
+        """Send what is due and was not. What one notice runs into does not keep the others."""
+        left = [one for one in due if self._is_open(one)]
+        item = self.item
+        who = People.read(item.tenant, item.patient_id, item.expert_id) if left else None
+        if who is None:
+            return
+        again: NotYet | Postponed | None = None
+        for one in left:
+            try:
+                self._one(one, who, write)
+            except (NotYet, Postponed) as later:
+                again = later
+        if again:
+            raise again
+
+    def _is_open(self, due: Due) -> bool:
+        notice = self.notices.get(due)
+        return notice is None or notice.status == State.PENDING
+
+    def _one(self, due: Due, who: People, write: Write) -> None:
+        recipient = who.recipient(due)
+        reason, notice = self._why_not(due, recipient), self.notices.get(due)
+        if reason and notice is None:
+            claims.skip(self.item, due, reason, self.by)
+            return
+        taken = claims.take(self.item, due, notice, self.by)
+        if taken is None:
+            return
+        if recipient is None or reason:
+            claims.settle(taken, self.by, State.SKIPPED, reason=reason)
+        else:
+            _send(taken, str(recipient.email), lambda: write(due, who), self.by)
+
+    def _why_not(self, due: Due, recipient: PatientItem | MemberItem | None) -> str | None:
+        if recipient is None:
+            return claims.GONE
+        if isinstance(recipient, MemberItem):
+            return claims.OWN_ACTION if recipient.person_id == self.item.updated_by else None
+        # Somebody chose that the patient hears nothing of a change; of their money they do.
+        if due.kind is not Kind.SLOT_LOST and not getattr(self.item, "notify", True):
+            return claims.NOT_WANTED
+        return None if recipient.email else claims.NO_ADDRESS
+
+
+def _send(notice: NotificationItem, address: str, write: Callable[[], Letter], by: Actor) -> None:
+    """Send a notice that was claimed, and record what came of it."""
+    ids = {"kind": notice.kind, "item": notice.pk}
+    try:
+        letter = write()
+        attachments = letter.attachments(mail.plain_address(address))
+        # Not repeated by botocore: an answer that was lost is for the claim to deal with.
+        message_id = mail.send(address, letter.subject, letter.text, attachments, retries=0)
+    except mail.BadAddress:
+        claims.settle(notice, by, State.FAILED, reason=claims.BAD_ADDRESS)
+    except ClientError as error:
+        code = mail.refusal(error)
+        if code is None:
+            failure("a mail was not taken", error, **ids)
+            claims.give_back(notice, by)
+            raise Postponed from None
+        logger.warning("a mail was refused", extra={"code": code, **ids})
+        claims.settle(notice, by, State.FAILED, reason=code)
+    except (ConnectTimeoutError, EndpointConnectionError) as error:
+        failure("mail cannot be sent", error, **ids)
+        claims.give_back(notice, by)
+        raise Postponed from None
+    except BotoCoreError as error:
+        # Sent or not: the claim stays, and runs out.
+        failure("a mail has an unknown outcome", error, **ids)
+        raise Postponed from None
+    else:
+        claims.settle(notice, by, State.SENT, message_id=message_id)
