@@ -163,6 +163,16 @@ def test_an_answer_that_changed_since_is_a_conflict_with_the_new_one(
     assert booked.act("cancel", body).status == 200
 
 
+def test_after_its_start_only_the_practice_cancels(booked: Booked, clock: Clock) -> None:
+    clock.at = booked.item.start
+    patient = {"role": "patient", "subject": booked.patient}
+    refused = booked.preview(**patient)
+    assert (refused.status, refused.body["appointment_status"]) == (409, "confirmed")
+    assert booked.act("cancel", {"reason_code": "other"}, **patient).status == 409
+    assert booked.preview("other").status == 200
+    assert booked.act("cancel", {"reason_code": "other"}).status == 200
+
+
 def test_what_is_paid_after_the_preview_changes_the_answer(booked: Booked) -> None:
     unpaid = booked.preview().body
     assert amounts(unpaid) == (0, 0, 0)

@@ -34,15 +34,16 @@ from consulta.money import (
 )
 from consulta.money.records import PaymentItem, State
 from consulta.money.schema import ManualPaymentRequest, PaymentRequest, StartedPayment
-from consulta.scheduling import appointments, due, holds, sweep
+from consulta.scheduling import appointments, due, holds, services, sweep
 from consulta.scheduling.records import (
     APPOINTMENT,
-    Approval,
     AppointmentItem,
+    Approval,
     PaymentStatus,
     Status,
 )
 from consulta.scheduling.schema.appointments import CancelRequest, DeclineRequest
+from consulta.scheduling.schema.services import ServicePatch
 from tests.faults import Crash, Faults
 from tests.integration import scripted_provider
 from tests.integration.scripted_provider import ScriptedProvider, install
@@ -504,6 +505,19 @@ def test_a_hold_that_a_member_confirms_is_captured_when_it_is_authorized(
     practice.stripe.pay(str(payment.provider_id))
     practice.tell(payment, "payment_intent.amount_capturable_updated")
     assert practice.shown(appointment) == (Status.CONFIRMED, PaymentStatus.PAID)
+
+
+def test_a_price_that_changes_meanwhile_stays_the_bookings(practice: Practice) -> None:
+    practice.connect()
+    appointment = practice.book()
+    patch = ServicePatch.model_validate({"price": {"amount": 9900, "currency": "EUR"}})
+    services.change(practice.world.owner, practice.service, patch, None)
+    payment = practice.pay(appointment)
+    assert payment.amount.amount == 5000
+    practice.stripe.pay(str(payment.provider_id))
+    practice.tell(payment, "payment_intent.amount_capturable_updated")
+    approving.approve(practice.world.owner, appointment)
+    assert practice.payment(payment).captured == 5000
 
 
 def test_only_stripe_sets_money_aside(practice: Practice) -> None:

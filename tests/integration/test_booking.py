@@ -355,8 +355,8 @@ def test_a_patient_with_any_expert_gets_only_who_is_published(world: World) -> N
     request = BookingRequest(service_id=service, start=tomorrow())
     booked = booking.book(world.caller(Role.PATIENT, patient), request, None)
     assert booked.expert.id == shown
+    request = BookingRequest(service_id=service, patient_id=patient, start=tomorrow(12))
     with pytest.raises(Forbidden):
-        request = BookingRequest(service_id=service, patient_id=patient, start=tomorrow(12))
         booking.book(world.caller(Role.EXPERT, shown), request, None)
 
 
@@ -379,7 +379,9 @@ def test_a_given_id_is_placed_once(world: World, tables: Any) -> None:
     first = booking.place(world.owner, asked)
     assert (first.item_id, first.series_id) == (asked.appointment_id, "ser_1")
     assert booking.place(world.owner, asked).item_id == first.item_id
-    other = Wanted(**{**_fields(asked), "appointment_id": ids.new_id("appt"), "start": tomorrow(14)})
+    other = Wanted(
+        **{**_fields(asked), "appointment_id": ids.new_id("appt"), "start": tomorrow(14)}
+    )
     with Faults(tables) as faults:
         # The same delivery twice, at the same time.
         faults.next(

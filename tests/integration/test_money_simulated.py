@@ -9,12 +9,13 @@ import pytest
 from consulta.core import table
 from consulta.core.identity import Principal
 from consulta.core.permissions import Role
-from consulta.money import inbox, mercadopago_connections, orders
+from consulta.money import approving, inbox, mercadopago_connections, orders
 from consulta.money.inbox import InboxState
 from consulta.money.records import POSTING, PostingItem
 from consulta.money.schema_connect import ConnectionIn
 from consulta.scheduling import appointments, services
 from consulta.scheduling.records import PaymentStatus, Status
+from consulta.scheduling.schema.appointments import DeclineRequest
 from consulta.scheduling.schema.services import ServiceRequest
 from tests.integration.test_providers import (  # noqa: F401  # fixtures are found by their names
     Simulator,
@@ -122,6 +123,44 @@ def test_a_stripe_payment_and_its_refund(stripe: Simulator, hold: str, controlle
     pays = theirs if direct else "prov:stripe:pending"
     assert balances() == {(book, "fee"): fee, (book, pays): -fee}
     assert shown(hold) == (Status.CONFIRMED, PaymentStatus.REFUNDED)
+
+
+@pytest.mark.parametrize("controller", ["platform_losses", "stripe_losses"])
+@pytest.mark.parametrize("answer", ["approve", "decline"])
+def test_money_set_aside_until_the_expert_answers(
+    stripe: Simulator, tables: Any, controller: str, answer: str
+) -> None:
+    world = World(PRACTICE)
+    open_account(stripe, controller)
+    expert = world.expert(auto_confirm=False)
+    price = {"amount": PRICE, "currency": "MXN"}
+    body = {"name": "First", "duration_minutes": 50, "price": price, "expert_ids": [expert]}
+    service = services.create(world.owner, ServiceRequest.model_validate(body), None)
+    held = world.book(service.id, expert, world.patient(), tomorrow(days=3)).id
+    paying = {"appointment_id": held, "provider": "stripe"}
+    started = ask("payments", "POST", "/v1/payments", paying)
+    assert started.status == 201, started.body
+    intent = started.body["provider_id"]
+    stripe.control(f"pay/{intent}", {"payment_method": "pm_card_visa"})
+    assert InboxState.FAILED not in tell("stripe", stripe)
+    assert shown(held) == (Status.AWAITING_APPROVAL, PaymentStatus.PROCESSING)
+    assert balances() == {}
+    found = orders.load(world.tenant, started.body["id"])
+    assert found.capture_before
+    if answer == "approve":
+        approving.approve(world.owner, held)
+        ended = (Status.CONFIRMED, PaymentStatus.PAID)
+    else:
+        approving.decline(world.owner, held, DeclineRequest())
+        ended = (Status.CANCELLED, PaymentStatus.UNPAID)
+    assert shown(held) == ended
+    assert InboxState.FAILED not in tell("stripe", stripe)
+    assert shown(held) == ended
+    assert bool(balances()) is (answer == "approve")
+    found = orders.load(world.tenant, started.body["id"])
+    assert (found.state, found.captured) == (
+        ("succeeded", PRICE) if answer == "approve" else ("cancelled", 0)
+    )
 
 
 def test_a_mercado_pago_payment_and_its_refund(mercadopago: Simulator, hold: str) -> None:

@@ -1,19 +1,23 @@
 """Series: previewed, booked one by one whatever dies in between, moved and cancelled."""
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from consulta.core import table
+from consulta.core import aws, table
 from consulta.core.bus import SOURCE
 from consulta.core.ids import new_id
 from consulta.core.permissions import Role
-from consulta.scheduling import appointments, rescheduling, series
+from consulta.money import closing
+from consulta.scheduling import appointments, rescheduling, series, series_jobs
 from consulta.scheduling.records import APPOINTMENT, SERIES, AppointmentItem, Status
-from consulta.scheduling.schema.appointments import RescheduleRequest
+from consulta.scheduling.schema.appointments import CancelRequest, RescheduleRequest
+from consulta.scheduling.schema.availability import Weekly
+from consulta.scheduling.schema.series import SeriesRequest
 from consulta.scheduling.series_records import SeriesItem, rows_of
 from tests.faults import Crash, Faults
 from tests.unit.people.calling import Answer, call, handler, signed_in
@@ -124,11 +128,7 @@ def test_a_preview_names_every_conflict_and_what_is_free_near_it(tables: Any) ->
     start = tomorrow(10, days=7)
     vacation = (start + 2 * WEEK).date().isoformat()
     clinic = Clinic(
-        weekly={
-            day: [{"from": "09:00", "to": "12:00"}]
-            for day in ("monday", "tuesday", "wednesday", "thursday", "friday")
-            + ("saturday", "sunday")
-        },
+        weekly={day: [{"from": "09:00", "to": "12:00"}] for day in Weekly.model_fields},
         slot_interval_minutes=60,
         vacations=[{"from": vacation, "to": vacation, "message": "away"}],
     )
@@ -175,8 +175,6 @@ def test_reading_is_by_the_range_and_not_by_the_occurrence(clinic: Clinic) -> No
 
 
 def tables_client() -> Any:
-    from consulta.core import aws
-
     return aws.client("dynamodb")
 
 
@@ -338,10 +336,62 @@ def test_a_worker_that_dies_is_followed_by_one_that_does_the_rest(
     assert clinic.get(made)["status"] == "ready"
 
 
-def _request(clinic: Clinic, count: int, **changes: Any) -> Any:
-    from consulta.scheduling.schema.series import SeriesRequest
-
+def _request(clinic: Clinic, count: int, **changes: Any) -> SeriesRequest:
     return SeriesRequest.model_validate(clinic.body(count, **changes))
+
+
+@pytest.mark.parametrize("late", range(5))
+def test_two_workers_at_once_book_each_occurrence_once(clinic: Clinic, late: int) -> None:
+    made = series.create(clinic.world.owner, _request(clinic, 4), None)
+    with Faults(tables_client()) as faults:
+        # Just before the n-th write of the one, the other does all that is left.
+        through = [Faults.meanwhile(lambda: None)] * late
+        faults.next("TransactWriteItems", *through, Faults.meanwhile(lambda: clinic.work(made)))
+        clinic.work(made)
+    found = clinic.get(made)
+    assert (found["status"], found["conflicts"]) == ("ready", [])
+    assert clinic.starts(made) == [clinic.at(n) for n in range(4)]
+    assert len(clinic.everything()) == 4
+
+
+@pytest.mark.parametrize("late", range(7))
+def test_two_workers_at_once_move_each_occurrence_once(clinic: Clinic, late: int) -> None:
+    made = clinic.create(3).body["id"]
+    with Faults(tables_client()) as faults:
+        # The first write begins the move, and the request's own steps follow.
+        through = [Faults.meanwhile(lambda: None)] * (late + 1)
+        faults.next("TransactWriteItems", *through, Faults.meanwhile(lambda: clinic.work(made)))
+        patch = {"scope": "all", "shift_days": 7, "start_time": "10:30"}
+        assert clinic.call("PATCH", f"/{made}", patch).status in (200, 202)
+    clinic.work(made)
+    found = clinic.get(made)
+    assert (found["status"], found["conflicts"]) == ("ready", [])
+    assert clinic.starts(made) == [clinic.at(n, days=7, minutes=30) for n in range(3)]
+    assert [row.detached for row in rows_of(clinic.world.tenant, made)] == [False] * 3
+    assert {int(item.rescheduled) for item in clinic.items(made)} == {1}
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+@pytest.mark.parametrize("late", range(4))
+def test_two_workers_take_turns_at_moving(clinic: Clinic, late: int, steps: int) -> None:
+    """The one goes on with what it had read, after the other did some of that."""
+    clinic.start = tomorrow(10, days=22)
+    made = clinic.create(4).body["id"]
+    tenant = clinic.world.tenant
+
+    def meanwhile() -> None:
+        series_jobs.run(tenant, made, "request-2", cancel=closing.cancel, most=steps)
+
+    with Faults(tables_client()) as faults:
+        through = [Faults.meanwhile(lambda: None)] * (late + 1)
+        faults.next("TransactWriteItems", *through, Faults.meanwhile(meanwhile))
+        patch = {"scope": "all", "shift_days": -7}
+        assert clinic.call("PATCH", f"/{made}", patch).status in (200, 202)
+    clinic.work(made)
+    assert clinic.get(made)["status"] == "ready"
+    assert clinic.starts(made) == [clinic.at(n, days=-7) for n in range(4)]
+    assert len(rows_of(tenant, made)) == 4
+    assert {int(item.rescheduled) for item in clinic.items(made)} == {1}
 
 
 def test_a_conflict_that_comes_later_is_in_the_results(clinic: Clinic) -> None:
@@ -534,10 +584,8 @@ def test_a_move_that_dies_anywhere_is_finished(clinic: Clinic, crashing: int, sc
         through = [Faults.meanwhile(lambda: None)] * crashing
         kind = faults.crash_after if crashing % 2 else faults.crash_before
         faults.next("TransactWriteItems", *through, kind)
-        try:
+        with suppress(Crash):
             clinic.call("PATCH", f"/{made}", patch)
-        except Crash:
-            pass
     for one in clinic.call("GET").body["items"]:
         clinic.work(one["id"])
     listed = clinic.call("GET").body["items"]
@@ -632,9 +680,6 @@ def test_cancelling_by_scope(clinic: Clinic, scope: str, cancelled: list[int], s
 def test_what_was_cancelled_by_itself_is_in_nobodys_way(clinic: Clinic) -> None:
     made = clinic.create(3).body["id"]
     first = clinic.items(made)[0]
-    from consulta.money import closing
-    from consulta.scheduling.schema.appointments import CancelRequest
-
     request = CancelRequest.model_validate({"reason_code": "other"})
     closing.cancel(clinic.world.owner, first.item_id, request)
     assert clinic.call("PATCH", f"/{made}", {"scope": "all", "shift_days": 1}).status == 200

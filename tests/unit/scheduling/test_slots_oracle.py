@@ -249,6 +249,13 @@ def test_two_groups_need_a_room_each() -> None:
         assert found == expected, groups
 
 
+def test_buffers_are_the_experts_and_no_rooms() -> None:
+    hours = Hours("UTC", {}, interval_s=1800, buffer_before_s=1800, buffer_after_s=1800)
+    offer = offer_of(hours, Closed(), None, 3600, 1)
+    taken = Taken([], [], Rooms((("a",),), {"a": [Busy(7200, 10_800)]}))
+    assert offer.free_of([3600, 5400, 9000, 10_800], taken) == [3600, 10_800]
+
+
 def test_a_seat_goes_where_its_group_is_whatever_it_was_booked_with() -> None:
     hours = Hours("UTC", {}, interval_s=1800, buffer_before_s=1800, buffer_after_s=1800)
     offer = offer_of(hours, Closed(), Limits("UTC", 1), 3600, 3)

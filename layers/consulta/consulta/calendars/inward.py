@@ -164,9 +164,10 @@ class Run:
             if reading.is_full:
                 values["full_at"] = to_epoch(now())
         channel = self._channel(is_same=is_same)
-        self._finish({**values, **channel})
         if not is_same:
+            # Before the row says that it was: a sync that fails here asks for it again.
             queue.send(queue.work(queue.OUTWARD, self.tenant.practice, self.expert))
+        self._finish({**values, **channel})
 
     # what Google says
 

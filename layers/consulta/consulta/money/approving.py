@@ -160,10 +160,10 @@ def settle_due(key: Key, by: Actor) -> bool:
     appointment = _of(payment)
     if appointment is None:
         return True
-    if appointment.status == Status.AWAITING_APPROVAL and appointment.approval == Approval.GIVEN:
-        return False
+    if appointment.status != Status.AWAITING_APPROVAL:
+        return payment.state != State.AUTHORIZED
     # While it waits for an answer, it is the answer that brings it back.
-    return payment.state != State.AUTHORIZED or appointment.approval == Approval.NEEDED
+    return appointment.approval != Approval.GIVEN
 
 
 def expire(appointment: AppointmentItem, by: Actor) -> bool:

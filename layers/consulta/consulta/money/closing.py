@@ -96,9 +96,10 @@ def preview(
 ) -> Preview:
     """What :func:`cancel` would give back now. Raises NotFound, Conflict where it would."""
     appointment = appointments.load(caller, appointment_id)
-    lifecycle.following(
-        Status(appointment.status), lifecycle.Event.CANCEL, start=appointment.start, at=now()
-    )
+    status, instant = Status(appointment.status), now()
+    lifecycle.following(status, lifecycle.Event.CANCEL, start=appointment.start, at=instant)
+    if caller.role is Role.PATIENT and instant >= appointment.start:
+        raise Conflict("The appointment has begun", extra={"appointment_status": str(status)})
     paid = _paid(Order.read(caller.tenant, appointment.order_id).payments())
     return _preview(appointment, paid, _party(caller, request.reason_code))
 

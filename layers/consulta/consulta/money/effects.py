@@ -233,7 +233,12 @@ def settle_authorization(payment: PaymentItem, by: Actor) -> PaymentItem:
     """
     if payment.state != State.AUTHORIZED:
         return payment
-    match authorizing.verdict(payment, paid_for.of(payment)):
+    wanted = paid_for.of(payment)
+    verdict = authorizing.verdict(payment, wanted)
+    if authorizing.waits_for_approval(wanted):
+        # Whoever is still only held by now was not given the time: it was lost.
+        verdict = Verdict.VOID
+    match verdict:
         case Verdict.CAPTURE:
             return capture(payment, by)
         case Verdict.VOID:

@@ -4,6 +4,7 @@ The first occurrences are done in the request; a worker, told by the bus, does t
 """
 
 from collections.abc import Callable
+from time import monotonic
 
 from consulta.core.errors import Busy, ProviderFailed
 from consulta.core.identity import Principal
@@ -22,6 +23,8 @@ from consulta.scheduling.schema.series import (
 
 # One run of the worker; a longer series takes several.
 IN_WORKER = 30
+# A request begins no further occurrence after that: what is contended takes seconds.
+REQUEST_S = 10.0
 
 
 def create(by: Principal, body: SeriesRequest, key: str | None) -> Series:
@@ -51,8 +54,15 @@ def cancel(
 
 
 def _begun(by: Principal, series_id: str) -> Series:
+    end = monotonic() + REQUEST_S
     try:
-        series_jobs.run(by.tenant, series_id, by.request_id, cancel=closing.cancel)
+        series_jobs.run(
+            by.tenant,
+            series_id,
+            by.request_id,
+            cancel=closing.cancel,
+            time_left=lambda: monotonic() < end,
+        )
     except (Busy, ProviderFailed):
         # It is begun, and the worker goes on with it.
         logger.warning("a series' first steps were left to the worker", extra={"item": series_id})

@@ -23,7 +23,7 @@ from consulta.scheduling.records import (
     ResourceItem,
     ServiceItem,
 )
-from consulta.scheduling.schema.slots import UnavailableDay, Slot, Slots
+from consulta.scheduling.schema.slots import Slot, Slots, UnavailableDay
 from consulta.scheduling.slots import Busy, DayReason, Hours, Limits
 from consulta.scheduling.wall import YEARS
 

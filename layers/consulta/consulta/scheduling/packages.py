@@ -39,12 +39,12 @@ from consulta.scheduling.records import (
 )
 from consulta.scheduling.schema.fields import Price
 from consulta.scheduling.schema.packages import (
-    Package,
     PackageDetail,
     PackageFilter,
     PackagePage,
     PackageRequest,
     PackageStatus,
+    SoldPackage,
 )
 
 # Sub-items of a package, one per appointment that used a session of it.
@@ -296,11 +296,11 @@ def shown_status(item: PackageItem, at: datetime) -> PackageStatus:
     return PackageStatus.ACTIVE if at < item.valid_until else PackageStatus.EXPIRED
 
 
-def to_api(item: PackageItem) -> Package:
+def to_api(item: PackageItem) -> SoldPackage:
     """A package as the API shows it."""
     status = shown_status(item, now())
     left = int(item.sessions) - int(item.used) if status is PackageStatus.ACTIVE else 0
-    return Package(
+    return SoldPackage(
         id=item.item_id,
         service_id=item.service_id,
         expert_id=item.expert_id,

@@ -29,6 +29,7 @@ from consulta.scheduling.records import (
 from consulta.scheduling.recurrence import Occurrence
 from consulta.scheduling.schema.appointments import CancelRequest, RescheduleRequest
 from consulta.scheduling.series_records import (
+    MOVED_ON,
     OccurrenceRow,
     SeriesItem,
     SeriesStatus,
@@ -282,6 +283,9 @@ class _Work:
             except table.ConditionFailed as failed:
                 if SERIES in failed.labels:
                     raise Outdated from None
+                if MOVED_ON in failed.labels:
+                    # Another worker was here, and went on.
+                    return
             else:
                 return
 

@@ -31,6 +31,7 @@ from consulta.scheduling.records import SERIES
 from consulta.scheduling.recurrence import Rule
 
 OCCURRENCE = "OCCURRENCE"
+MOVED_ON = "the row of another occurrence"
 
 
 class SeriesStatus(StrEnum):
@@ -118,8 +119,13 @@ class OccurrenceRow:
         return table.update(key, set_=asdict(self), label=OCCURRENCE)
 
     def remove(self, tenant: Tenant, series_id: str) -> table.Action:
-        """Take it out of its series."""
-        return table.delete(_row(tenant, series_id, self.recurrence_id), label=OCCURRENCE)
+        """Take it out of its series, unless another occurrence has been given its place since."""
+        return table.delete(
+            _row(tenant, series_id, self.recurrence_id),
+            condition="attribute_not_exists(pk) OR job = :job",
+            values={":job": self.job},
+            label=MOVED_ON,
+        )
 
 
 def _row(tenant: Tenant, series_id: str, recurrence_id: str) -> Key:

@@ -259,7 +259,7 @@ def _without(
                 break
             if begins < low:
                 left.append((begins, low))
-            begins = max(begins, high)
+            begins = high
         if begins < end:
             left.append((begins, end))
     return left

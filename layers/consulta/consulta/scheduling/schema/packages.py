@@ -34,7 +34,7 @@ class PackageRequest(ApiModel):
     confirm: bool = False
 
 
-class Package(ApiModel):
+class SoldPackage(ApiModel):
     """Sessions of one service. ``used`` ones are booked or over, ``remaining`` can be booked.
 
     ``valid_until`` is null until it is active; what begins before it can be booked.
@@ -60,7 +60,7 @@ class Package(ApiModel):
     version: int
 
 
-class PackageDetail(Package):
+class PackageDetail(SoldPackage):
     """One package, with the appointments that its sessions were used for."""
 
     appointment_ids: list[Id]
@@ -69,7 +69,7 @@ class PackageDetail(Package):
 class PackagePage(ApiModel):
     """One page, the newest first. It may be short, or empty, and still go on."""
 
-    items: list[Package]
+    items: list[SoldPackage]
     next_cursor: str | None
 
 
