@@ -1,8 +1,5 @@
 """Booking on the deployed system: many at once, and the stories of people who book."""
 
-import subprocess
-import sys
-import os
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -11,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
-from local.seed import PASSWORD, ZONE, Caller, let_in, sign_in, until
+from local.seed import ZONE, Caller, let_in, sign_in, until
 
 ROOT = Path(__file__).resolve().parents[2]
 Stack = dict[str, Any]
@@ -70,9 +66,7 @@ def test_two_hundred_clients_want_fifty_slots(stack: Stack, people: People) -> N
     experts = [make_expert(admin, email) for email in TEAM]
     room = admin.post("/v1/resources", {"name": "Room 1", "kind": "room"})["id"]
     service = make_service(admin, "Race", experts, resources=[[room]])["id"]
-    patients = [
-        admin.post("/v1/patients", {"name": f"Racer {n}"})["id"] for n in range(SLOTS // 2)
-    ]
+    patients = [admin.post("/v1/patients", {"name": f"Racer {n}"})["id"] for n in range(SLOTS // 2)]
     # One room for two experts: half of the bookings are for the one, half for the other.
     wanted = starts(admin, service, experts[0])[:SLOTS]
     clients = [sign_in(stack["api_url"], email) for email in ("admin@aurora.example",) * 4]

@@ -29,7 +29,7 @@ from consulta.people.policy import default_policy
 from consulta.people.records import EXPERT, MEMBER, PATIENT, PRACTICE, MemberItem, PracticeItem
 from consulta.scheduling.records import APPOINTMENT, SERIES, AppointmentItem
 from consulta.scheduling.schema.appointments import CancelReason, CancelRequest
-from consulta.scheduling.series_records import OccurrenceRow, SeriesItem, State
+from consulta.scheduling.series_records import OccurrenceRow, OccurrenceState, SeriesItem
 from tests.faults import Crash, Fault, Faults
 from tests.template import resources
 from tests.unit.people.calling import handler
@@ -419,9 +419,9 @@ def test_a_series_is_one_mail(post: Post) -> None:
     post.write(series)
     for days in (1, 8, 15):
         item = post.appointment(series_id=own, start=tomorrow(9, days=days))
-        row = OccurrenceRow(f"{days}", State.BOOKED, item.item_id)
+        row = OccurrenceRow(f"{days}", OccurrenceState.BOOKED, item.item_id)
         table.transact([row.write(post.tenant, own)])
-    table.transact([OccurrenceRow("22", State.CONFLICT).write(post.tenant, own)])
+    table.transact([OccurrenceRow("22", OccurrenceState.CONFLICT).write(post.tenant, own)])
     assert post.settle() == []
     post.edit(SERIES, own, status="ready")
     ready = Event(post.tenant.practice, SERIES, own, 2, "changed", "ready", "placing")

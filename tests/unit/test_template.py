@@ -95,7 +95,8 @@ def test_the_handler_exists_and_the_time_is_one_that_lambda_gives(name: str) -> 
 def test_every_function_has_its_log_group_and_alarms() -> None:
     each = template()["Resources"]["Fn::ForEach::EveryFunction"]
     assert sorted(f"{name}Function" for name in each[1]) == sorted(FUNCTIONS)
-    assert [key.removeprefix("${Name}") for key in each[2]] == ["Logs", "Failures"]
+    assert [key.removeprefix("${Name}") for key in each[2]] == ["Logs", "Errors"]
+    assert "Dimensions" not in template()["Resources"]["ThrottlesAlarm"]["Properties"]
     names = {name: f["Properties"]["FunctionName"] for name, f in FUNCTIONS.items()}
     for name, value in names.items():
         assert value == {"Fn::Sub": f"${{AWS::StackName}}-{name.removesuffix('Function')}"}

@@ -135,6 +135,14 @@ def days(low: int, high: int) -> list[date]:
     return [first + timedelta(days=n) for n in range((last - first).days + 1)]
 
 
+def group_of(service_id: str, expert_id: str, seats: int) -> str:
+    """What seats of one group appointment have in common besides their time.
+
+    The expert is part of it: two who give the same service at once do not share a room.
+    """
+    return f"{service_id}/{expert_id}" if seats > 1 else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """The time that one appointment takes: of its expert, its patient, its rooms and equipment.
@@ -160,7 +168,7 @@ class Claim:
             to_epoch(appointment.end),
             int(appointment.buffer_before_s),
             int(appointment.buffer_after_s),
-            appointment.service_id if appointment.seats > 1 else "",
+            group_of(appointment.service_id, appointment.expert_id, int(appointment.seats)),
         )
         return cls(
             appointment.tenant,

@@ -14,7 +14,7 @@ from consulta.core.permissions import Role
 from consulta.core.time import from_epoch, in_zone, local_day, now, to_epoch
 from consulta.people.records import EXPERT, PRACTICE, ExpertItem
 from consulta.scheduling import availability, closures, slots
-from consulta.scheduling.busy import CALENDAR, Row, days, entries
+from consulta.scheduling.busy import CALENDAR, Row, days, entries, group_of
 from consulta.scheduling.closures import Closed
 from consulta.scheduling.records import (
     RESOURCE,
@@ -168,7 +168,7 @@ class Offer:
         """The time that a booking at ``start`` takes, with today's buffers."""
         before = self.hours.buffer_before_s if self.hours else 0
         after = self.hours.buffer_after_s if self.hours else 0
-        group = self.service.item_id if self.seats > 1 else ""
+        group = group_of(self.service.item_id, self.expert.item_id, self.seats)
         return Busy(start, start + self.duration_s, before, after, group)
 
     def during(self, hours: Hours, low: int, high: int) -> Hours:

@@ -196,10 +196,10 @@ class PackageItem(TrackedItem):
     """Sessions of one PACKAGE service that a patient has bought together.
 
     ``status``: pending, active, cancelled; exhausted and expired are derived. ``price`` in minor
-    units of ``currency`` pays all ``sessions``; ``used`` of them are booked or over, ``settled`` are
-    over: completed, or forfeited. Each use has a sub-item by its appointment. ``valid_until`` is set
-    when it becomes active. ``zone``, ``local_date`` and ``local_hour`` are the practice's, of when it
-    was made. Lists: l1 by UTC month of creation, l2 by expert, l3 by patient.
+    units of ``currency`` pays all ``sessions``; ``used`` of them are booked or over, ``settled``
+    are over: completed, or forfeited. Each use has a sub-item by its appointment. ``valid_until``
+    is set when it becomes active. ``zone``, ``local_date`` and ``local_hour`` are the practice's,
+    of when it was made. Lists: l1 by UTC month of creation, l2 by expert, l3 by patient.
     """
 
     service_id = UnicodeAttribute()

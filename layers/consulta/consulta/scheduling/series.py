@@ -40,9 +40,9 @@ from consulta.scheduling.series_plan import Checked
 from consulta.scheduling.series_records import (
     OCCURRENCE,
     OccurrenceRow,
+    OccurrenceState,
     SeriesItem,
     SeriesStatus,
-    State,
     rows_of,
 )
 
@@ -250,7 +250,7 @@ def appointments(
         items=[
             SeriesAppointment(
                 recurrence_id=row.recurrence_id,
-                state=State(row.state),
+                state=OccurrenceState(row.state),
                 detached=row.detached,
                 problem=row.problem or None,
                 appointment=shown.get(row.appointment_id),
@@ -299,9 +299,9 @@ def to_api(item: SeriesItem, rows: Sequence[OccurrenceRow]) -> Series:
         on_conflict=item.on_conflict,
         progress=Progress(
             total=len(rows) + missing,
-            booked=states.count(State.BOOKED),
-            conflicts=states.count(State.CONFLICT),
-            cancelled=states.count(State.CANCELLED),
+            booked=states.count(OccurrenceState.BOOKED),
+            conflicts=states.count(OccurrenceState.CONFLICT),
+            cancelled=states.count(OccurrenceState.CANCELLED),
             pending=pending,
         ),
         conflicts=[

@@ -27,9 +27,9 @@ from consulta.scheduling.searching import Search
 from consulta.scheduling.series import conflict, load, making, offer_of
 from consulta.scheduling.series_records import (
     OccurrenceRow,
+    OccurrenceState,
     SeriesItem,
     SeriesStatus,
-    State,
     rows_of,
 )
 
@@ -89,7 +89,7 @@ def cancel(
     named = _first(series, rows, scope, first, "query.from")
     request = CancelRequest(reason_code=reason).model_dump(mode="json")
     ended = scope is not Scope.THIS and not any(
-        row.recurrence_id < named and row.state == State.BOOKED and _is_ahead(series, row)
+        row.recurrence_id < named and row.state == OccurrenceState.BOOKED and _is_ahead(series, row)
         for row in rows
     )
     job_id = ids.new_id("job")
@@ -155,7 +155,7 @@ class _Move:
         rows = {
             tenant.item(APPOINTMENT, row.appointment_id): row
             for row in series_jobs.affected(job, self.rows)
-            if row.state == State.BOOKED
+            if row.state == OccurrenceState.BOOKED
         }
         found = table.batch_get_raw(list(rows)) if rows else {}
         moving = [

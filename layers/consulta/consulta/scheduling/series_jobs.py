@@ -31,9 +31,9 @@ from consulta.scheduling.schema.appointments import CancelRequest, RescheduleReq
 from consulta.scheduling.series_records import (
     MOVED_ON,
     OccurrenceRow,
+    OccurrenceState,
     SeriesItem,
     SeriesStatus,
-    State,
     derived_id,
     from_json,
     rows_of,
@@ -86,7 +86,7 @@ def affected(job_: dict[str, Any], rows: Sequence[OccurrenceRow]) -> list[Occurr
             if job_["only"]
             else row.recurrence_id >= job_["first"]
         )
-        and (job_["kind"] == "move" or row.state == State.BOOKED)
+        and (job_["kind"] == "move" or row.state == OccurrenceState.BOOKED)
     ]
     return found[::-1] if is_later(job_) else found
 
@@ -200,7 +200,7 @@ class _Work:
     def _place(self, one: Occurrence) -> None:
         series = self.series
         own = derived_id("appt", self.tenant.practice, self.series_id, one.recurrence_id)
-        booked = OccurrenceRow(one.recurrence_id, State.BOOKED, own, job=self.job["id"])
+        booked = OccurrenceRow(one.recurrence_id, OccurrenceState.BOOKED, own, job=self.job["id"])
         wanted = booking.Wanted(
             service_id=series.service_id,
             expert_id=series.expert_id,
@@ -218,7 +218,9 @@ class _Work:
             raise
         except Problem as problem:
             # Also where the fence did not hold: this is fenced, too.
-            row = replace(booked, state=State.CONFLICT, appointment_id="", problem=code_of(problem))
+            row = replace(
+                booked, state=OccurrenceState.CONFLICT, appointment_id="", problem=code_of(problem)
+            )
             self._write(row)
 
     # ------------------------------------------------------------ moving
@@ -302,7 +304,7 @@ class _Work:
                 row = replace(row, problem=code_of(problem))
         item = self._appointment(row)
         if item is None or item.status in (Status.CANCELLED, Status.EXPIRED):
-            row = replace(row, state=State.CANCELLED, problem="")
+            row = replace(row, state=OccurrenceState.CANCELLED, problem="")
         self._write(replace(row, job=self.job["id"]))
 
     # ------------------------------------------------------------ writing

@@ -84,7 +84,7 @@ class SeriesItem(TrackedItem):
         return Rule.parse(self.rrule, self.zone)
 
 
-class State(StrEnum):
+class OccurrenceState(StrEnum):
     """What became of an occurrence."""
 
     BOOKED = "booked"

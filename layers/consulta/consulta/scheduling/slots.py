@@ -78,7 +78,8 @@ class Hours:
 class Busy:
     """A booked time with the buffers that it was booked with.
 
-    ``group`` is the service of a group appointment: its seats share one time.
+    ``group`` names a group appointment (:func:`consulta.scheduling.busy.group_of`): its seats
+    share one time.
     """
 
     start: int

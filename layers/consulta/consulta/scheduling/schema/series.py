@@ -11,7 +11,7 @@ from consulta.core.http import ApiModel, Id
 from consulta.scheduling.recurrence import MAX_OCCURRENCES
 from consulta.scheduling.schema.appointments import Appointment
 from consulta.scheduling.schema.slots import Slot
-from consulta.scheduling.series_records import SeriesStatus, State
+from consulta.scheduling.series_records import OccurrenceState, SeriesStatus
 
 RecurrenceId = Annotated[
     str,
@@ -144,7 +144,7 @@ class SeriesAppointment(ApiModel):
     """An occurrence and its appointment, if it has one."""
 
     recurrence_id: RecurrenceId
-    state: State
+    state: OccurrenceState
     detached: bool
     problem: str | None
     appointment: Appointment | None
