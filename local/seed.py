@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import boto3
 import httpx
@@ -307,10 +308,15 @@ def _book(
         _pay(admin, appointment, paid_by, stripe_url)
 
 
+def today() -> str:
+    """The practice's calendar day: what is received is never of tomorrow there."""
+    return datetime.now(ZoneInfo(ZONE)).date().isoformat()
+
+
 def _pay(admin: Caller, appointment: dict[str, Any], paid_by: str, stripe_url: str) -> None:
     about = {"appointment_id": appointment["id"]}
     if paid_by == "cash":
-        received = datetime.now(UTC).date().isoformat()
+        received = today()
         admin.post(
             "/v1/payments/manual",
             {**about, "method": "cash", "amount": appointment["price"], "received_at": received},

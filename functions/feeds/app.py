@@ -50,7 +50,9 @@ def remove_feed(feed_id: Id, expert_id: s.ExpertId = None) -> None:
 )
 @needs(PUBLIC)
 def get_feed(file: str, if_none_match: IfNoneMatch = None) -> Response[str]:
-    """Confirmed ones and those that wait for approval, from 30 days ago to 366 days ahead."""
+    """Confirmed ones, those that wait for approval and those that are over: from 30 days ago to 366
+    days ahead.
+    """
     found = feeds.document(file)
     if if_none_match == found.etag:
         raise NotModified(found.etag)

@@ -3,7 +3,7 @@
 from ministack import app
 from ministack.services import apigateway
 
-PUBLIC_PREFIXES = ("/v1/", "/webhooks/")
+PUBLIC_PREFIXES = ("/v1/", "/webhooks/", "/feeds/")
 
 
 def serve_http_api_at_the_root() -> None:

@@ -34,7 +34,7 @@ from consulta.money import (
 )
 from consulta.money.records import PaymentItem, State
 from consulta.money.schema import ManualPaymentRequest, PaymentRequest, StartedPayment
-from consulta.scheduling import appointments, due, holds, services, sweep
+from consulta.scheduling import appointments, due, holds, rescheduling, services, sweep
 from consulta.scheduling.records import (
     APPOINTMENT,
     AppointmentItem,
@@ -42,7 +42,11 @@ from consulta.scheduling.records import (
     PaymentStatus,
     Status,
 )
-from consulta.scheduling.schema.appointments import CancelRequest, DeclineRequest
+from consulta.scheduling.schema.appointments import (
+    CancelRequest,
+    DeclineRequest,
+    RescheduleRequest,
+)
 from consulta.scheduling.schema.services import ServicePatch
 from tests.faults import Crash, Faults
 from tests.integration import scripted_provider
@@ -332,9 +336,39 @@ def test_cash_does_not_answer_for_the_expert(practice: Practice) -> None:
     payments.record(practice.world.owner, ManualPaymentRequest.model_validate(body), None)
     assert practice.shown(booked) == (Status.AWAITING_APPROVAL, PaymentStatus.PAID)
     approving.decline(practice.world.owner, booked, DeclineRequest())
-    assert practice.shown(booked)[0] == Status.CANCELLED
+    assert practice.shown(booked) == (Status.CANCELLED, PaymentStatus.REFUNDED)
     [made] = orders.Order.read(practice.world.tenant, found.order_id).payments()
     assert (made.captured, made.refunded) == (5000, 5000)
+
+
+def test_cash_for_what_is_held_to_be_authorized_does_not_either(practice: Practice) -> None:
+    practice.connect()
+    booked = practice.book()
+    assert practice.shown(booked) == (Status.HELD, PaymentStatus.UNPAID)
+    body = {
+        "appointment_id": booked,
+        "method": "cash",
+        "amount": {"amount": 5000, "currency": "EUR"},
+        "received_at": str(practice.clock.at.date()),
+    }
+    payments.record(practice.world.owner, ManualPaymentRequest.model_validate(body), None)
+    found = practice.load(booked)
+    assert (found.status, found.payment_status) == (Status.AWAITING_APPROVAL, PaymentStatus.PAID)
+    assert found.approve_until == practice.clock.at.replace(microsecond=0) + 24 * HOUR
+    practice.sweep(60 * 25)
+    assert practice.shown(booked) == (Status.CANCELLED, PaymentStatus.REFUNDED)
+    assert practice.free_again(booked)
+
+
+def test_moving_it_leaves_time_to_capture(practice: Practice) -> None:
+    practice.connect()
+    appointment, payment = practice.authorized(start=tomorrow(days=20))
+    ends = (practice.clock.at + 20 * HOUR).replace(microsecond=0)
+    stored = practice.payment(payment)
+    table.transact([table.change(stored, BY, set_={"capture_before": to_text(ends)})])
+    move = RescheduleRequest(start=tomorrow(12, days=20))
+    rescheduling.reschedule(practice.world.owner, appointment, move, None)
+    assert practice.load(appointment).approve_until == ends - 12 * HOUR
 
 
 # ---------------------------------------------------------------- authorized, then captured

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from consulta.core import ids, table
-from consulta.core.errors import Conflict, Forbidden, Invalid, NotFound, Problem, SlotTaken
+from consulta.core.errors import Busy, Conflict, Forbidden, Invalid, NotFound, Problem, SlotTaken
 from consulta.core.item import Actor
 from consulta.core.permissions import Role
 from consulta.core.time import local_day, now, to_epoch, to_text
@@ -174,6 +174,22 @@ def test_of_two_in_one_room_at_once_one_is_too_late(world: World, tables: Any) -
             faults.meanwhile(lambda: world.book(service, other, world.patient(), tomorrow(14))),
         )
         made = world.book(service, one, world.patient(), tomorrow(14))
+    assert load(world, made.id).resource_ids == [second]
+
+
+def test_a_conflict_over_one_room_takes_the_other(world: World, tables: Any) -> None:
+    """The time is free while any room is: it is not over because the chosen one is gone."""
+    one, other = world.expert(), world.expert()
+    first, second = room(world), room(world)
+    service = world.service(one, other, price=0, resources=[[first, second]])
+    patient, rival = world.patient(), world.patient()
+    with Faults(tables) as faults:
+        nothing = faults.meanwhile(lambda: None)
+        taken = faults.meanwhile(lambda: world.book(service, other, rival, tomorrow()))
+        faults.next("TransactWriteItems", faults.conflict)
+        faults.next("BatchGetItem", nothing, nothing, taken)
+        made = world.book(service, one, patient, tomorrow())
+        assert faults.happened == 4
     assert load(world, made.id).resource_ids == [second]
 
 
@@ -347,6 +363,30 @@ def test_any_expert_goes_to_the_next_where_a_race_is_lost(world: World, tables: 
         )
         made = any_expert(world, service, world.patient(), tomorrow())
     assert made.expert_id == other
+
+
+def test_any_expert_takes_no_longer_than_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
+    def busy(*_: Any, **__: Any) -> None:
+        tried.append("")
+        raise Busy
+
+    service = world.service(*(world.expert() for _ in range(4)), price=0)
+    patient = world.patient()
+    monkeypatch.setattr(booking, "DEADLINE_S", 0.0)
+    monkeypatch.setattr(table, "transact", busy)
+    with pytest.raises(SlotTaken) as taken:
+        any_expert(world, service, patient, tomorrow())
+    assert len(tried) == 1
+    assert taken.value.extra["alternatives"]
+
+
+def test_nobody_gives_what_is_gone(world: World) -> None:
+    service = world.service(world.expert(), price=0)
+    services.delete(world.owner, service, None)
+    with pytest.raises(NotFound):
+        any_expert(world, service, world.patient(), tomorrow())
 
 
 def test_a_patient_with_any_expert_gets_only_who_is_published(world: World) -> None:

@@ -197,9 +197,32 @@ def test_a_shift_by_minutes_is_elapsed_time(clinic: Clinic) -> None:
     ids = clinic.book(2)
     starts = [clinic.item(one).start for one in ids]
     body = {"action": "reschedule", **items(ids[::-1]), "shift_minutes": 60}
-    # The later one first: the earlier one's new time is free by then.
     assert outcomes(clinic.ask(body)) == ["done", "done"]
     assert [clinic.item(one).start for one in ids] == [one + timedelta(hours=1) for one in starts]
+
+
+@pytest.mark.parametrize("minutes", [60, -60])
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("by_start", [False, True])
+def test_no_one_is_in_the_next_ones_way(
+    clinic: Clinic, minutes: int, turned: bool, by_start: bool
+) -> None:
+    """A whole morning is moved into itself, in whatever order it is named."""
+    ids = clinic.book(3, days=4)
+    starts = [clinic.item(one).start for one in ids]
+    moved = [one + timedelta(minutes=minutes) for one in starts]
+    body: dict[str, Any] = {"action": "reschedule", **items(ids), "shift_minutes": minutes}
+    if by_start:
+        del body["shift_minutes"]
+        body["items"] = [
+            {"id": one, "start": start.isoformat()} for one, start in zip(ids, moved, strict=True)
+        ]
+    if turned:
+        body["items"].reverse()
+    answer = clinic.ask(body)
+    assert outcomes(answer) == ["done"] * 3, answer.body
+    assert [one["id"] for one in answer.body["results"]] == [one["id"] for one in body["items"]]
+    assert [clinic.item(one).start for one in ids] == moved
 
 
 # ---------------------------------------------------------------- going on where it was
@@ -332,6 +355,22 @@ def test_the_same_key_is_the_same_job(clinic: Clinic) -> None:
     assert len(clinic.messages()) == 1
     other = clinic.ask({**body, "reason_code": "other"}, **key)
     assert other.status == 422
+
+
+@pytest.mark.parametrize("kind", ["crash_before", "crash_after"])
+def test_a_request_that_dies_has_told_the_worker(clinic: Clinic, tables: Any, kind: str) -> None:
+    """Whether or not its job was written: what was is worked on, without anybody asking again."""
+    ids = clinic.book(1)
+    with Faults(tables) as faults:
+        faults.next("TransactWriteItems", getattr(faults, kind))
+        with pytest.raises(Crash):
+            clinic.ask({**CANCEL, **items(ids)})
+    assert len(clinic.messages()) == 1
+    attributes = {"DelaySeconds": "0"}
+    aws.client("sqs").set_queue_attributes(QueueUrl=clinic.queue, Attributes=attributes)
+    [message] = aws.client("sqs").receive_message(QueueUrl=clinic.queue)["Messages"]
+    assert clinic.work(json.loads(message["Body"])["job"]) == {"batchItemFailures": []}
+    assert clinic.states(ids) == ["confirmed" if kind == "crash_before" else "cancelled"]
 
 
 def test_what_cannot_be_queued_was_not_begun(

@@ -28,6 +28,7 @@ from tests.unit.people.calling import call, event, handler, invoke, signed_in
 
 BY = Actor("person-1", "request-1")
 HOUR = timedelta(hours=1)
+NO_QUEUE = "https://sqs.us-east-1.amazonaws.com/1/nothing"
 
 
 @pytest.fixture(scope="module")
@@ -323,6 +324,23 @@ def test_a_link_of_the_services_own_is_left_alone(connected: Stage) -> None:
     assert "conferenceData" not in made
 
 
+def test_a_consent_that_ends_while_the_link_is_made(connected: Stage) -> None:
+    connected.control("meet", {"mode": "pending"})
+    booked = book(connected, soon(days=3), where="online")
+    meet = outward._meet
+    monkey = pytest.MonkeyPatch()
+
+    def withdrawn(*given: Any) -> None:
+        monkey.undo()
+        connected.control("revoke", {"email": EMAIL})
+        meet(*given)
+
+    monkey.setattr(outward, "_meet", withdrawn)
+    # Nothing that comes again would help: only the expert can.
+    assert connected.told(booked) == []
+    assert connected.call("GET").body["state"] == "revoked"
+
+
 def test_initials_where_the_expert_wants_them(connected: Stage) -> None:
     booked = book(connected, soon(days=3))
     connected.told(booked)
@@ -350,6 +368,15 @@ def test_the_seats_of_a_group_are_one_event(connected: Stage) -> None:
     connected.told(seats[1])
     [made] = connected.at_google()
     assert datetime.fromisoformat(made["start"]["dateTime"]) == later
+
+
+def test_a_seat_that_the_list_does_not_have_yet(connected: Stage) -> None:
+    """The list by expert is behind by a moment, the message is not sent again for that."""
+    seat = book(connected, soon(days=3), service=connected.world.service(connected.expert, seats=3))
+    change(connected, seat, start=soon(days=4), end=soon(days=4) + HOUR)
+    assert connected.told(seat) == []
+    [made] = connected.at_google()
+    assert datetime.fromisoformat(made["start"]["dateTime"]) == soon(days=4)
 
 
 def test_what_was_booked_before_is_written_when_the_calendar_comes(stage: Stage) -> None:
@@ -499,6 +526,56 @@ def test_of_two_messages_at_once_one_writes_and_the_other_comes_again(
     assert datetime.fromisoformat(made["start"]["dateTime"]) == later
 
 
+def test_who_has_read_an_older_appointment_writes_nothing(connected: Stage) -> None:
+    """Between the reading and the lease others wrote the event and took it out again."""
+    booked = book(connected, soon(days=3))
+    event_of = outward.event_of
+    monkey = pytest.MonkeyPatch()
+
+    def slowly(*given: Any) -> Any:
+        monkey.undo()
+        assert connected.told(booked) == []
+        change(connected, booked, status="cancelled")
+        assert connected.told(booked) == []
+        return event_of(*given)
+
+    monkey.setattr(outward, "event_of", slowly)
+    assert connected.told(booked) == ["m0"]
+    assert connected.at_google() == []
+    assert connected.told(booked) == []
+    assert connected.at_google() == []
+
+
+def test_who_read_the_appointment_first_and_its_row_later_writes_nothing(
+    connected: Stage,
+) -> None:
+    booked, later = book(connected, soon(days=3)), soon(days=4)
+    single = outward._single
+    monkey = pytest.MonkeyPatch()
+
+    def slowly(*given: Any) -> Any:
+        monkey.undo()
+        found = single(*given)
+        change(connected, booked, start=later, end=later + HOUR)
+        assert connected.told(booked) == []
+        return found
+
+    monkey.setattr(outward, "_single", slowly)
+    assert connected.told(booked) == ["m0"]
+    [made] = connected.at_google()
+    assert datetime.fromisoformat(made["start"]["dateTime"]) == later
+
+
+def test_our_own_credentials_refused_lose_no_event(connected: Stage) -> None:
+    """A secret that was rotated badly is ours to repair: until then the messages wait."""
+    booked = book(connected, soon(days=3))
+    connected.control("clock", {"advance_s": 4000})
+    connected.control("down", {"status": 401, "times": 1, "path_prefix": "/token"})
+    assert connected.told(booked) == ["m0"]
+    assert connected.told(booked) == []
+    assert len(connected.at_google()) == 1
+
+
 def test_an_event_that_the_expert_deleted_comes_back_with_the_next_change(
     connected: Stage,
 ) -> None:
@@ -535,6 +612,20 @@ def test_a_consent_that_was_withdrawn_is_an_open_step_again(connected: Stage) ->
     connected.connect()
     assert connected.call("GET").body["state"] == "connected"
     assert len(connected.at_google()) == 1
+
+
+def test_what_is_cancelled_while_nothing_is_connected_goes_with_the_next_consent(
+    connected: Stage,
+) -> None:
+    booked = book(connected, soon(days=3))
+    connected.told(booked)
+    connected.control("revoke", {"email": EMAIL})
+    connected.sync()
+    change(connected, booked, status="cancelled")
+    assert connected.told(booked) == []
+    assert len(connected.at_google()) == 1
+    connected.connect()
+    assert connected.at_google() == []
 
 
 def test_revoked_is_found_out_by_a_sync_too(connected: Stage) -> None:
@@ -598,6 +689,77 @@ def test_disconnecting_while_google_is_away(connected: Stage, impatient: None) -
     connected.control("down", {"status": "timeout", "times": 9})
     assert connected.call("DELETE").status == 204
     assert connected.call("GET").body["state"] == "disconnected"
+
+
+def to_queue(environment: pytest.MonkeyPatch, url: str) -> None:
+    """Messages go to this queue, which may be none."""
+    environment.setenv("CALENDAR_QUEUE_URL", url)
+    settings.reset()
+
+
+def test_disconnecting_is_finished_by_the_schedule_where_the_queue_took_nothing(
+    connected: Stage, environment: pytest.MonkeyPatch
+) -> None:
+    at = soon(days=2)
+    connected.by_hand(at, at + HOUR)
+    connected.sync()
+    to_queue(environment, NO_QUEUE)
+    assert connected.call("DELETE").status == 204
+    to_queue(environment, connected.queue)
+    assert connected.busy_days()
+    assert renew(connected) == 1
+    connected.work()
+    assert connected.busy_days() == []
+    assert renew(connected) == 0
+
+
+def test_settings_that_the_queue_did_not_take_are_seen_by_the_next_sync(
+    connected: Stage, environment: pytest.MonkeyPatch
+) -> None:
+    at = soon(days=2)
+    connected.by_hand(at, at + HOUR)
+    connected.sync()
+    connected.told(book(connected, soon(days=3)))
+    to_queue(environment, NO_QUEUE)
+    body = {"import_busy": False, "label": "initials"}
+    assert connected.call("PATCH", body=body).status == 200
+    to_queue(environment, connected.queue)
+    assert connected.sync() == []
+    connected.work()
+    assert connected.busy_days() == []
+    assert connected.channels() == []
+    summaries = {made["summary"] for made in connected.at_google() if made.get("summary")}
+    assert "Appointment I. C." in summaries
+
+
+def test_who_connects_again_while_it_is_forgotten_loses_nothing(connected: Stage) -> None:
+    at = soon(days=2)
+    connected.by_hand(at, at + HOUR)
+    connected.sync()
+    assert connected.call("DELETE").status == 204
+    assert len(connected.messages()) == 1
+    known_times = inward.known_times
+    monkey = pytest.MonkeyPatch()
+
+    def slowly(*given: Any) -> Any:
+        found = known_times(*given)
+        monkey.undo()
+        connected.connect()
+        return found
+
+    monkey.setattr(inward, "known_times", slowly)
+    with pytest.raises(queue.Later):
+        inward.forget(connected.world.tenant, connected.expert)
+    inward.forget(connected.world.tenant, connected.expert)
+    assert connected.busy_days() == [at.date().isoformat()]
+
+
+def test_a_consent_that_takes_anothers_place_is_told_nothing_by_its_channel(
+    connected: Stage,
+) -> None:
+    [hello] = told_by_google(connected)
+    connected.connect()
+    assert push(hello | {"X-Goog-Resource-State": "exists"}) == 404
 
 
 # ---------------------------------------------------------------- inward
@@ -673,6 +835,19 @@ def test_an_all_day_event_is_in_its_calendars_zone(stage: Stage) -> None:
     stage.sync()
     midnight = datetime.fromisoformat(f"{day}T00:00:00+05:30")
     [span] = stage.busy(day)
+    assert span == (to_epoch(midnight), to_epoch(midnight + timedelta(days=1)))
+
+
+def test_a_calendar_that_moves_to_another_zone_is_read_anew(connected: Stage) -> None:
+    """Its all-day events are elsewhere then, and no change of theirs is told."""
+    day = soon(days=10).date()
+    connected.by_hand(day.isoformat(), (day + timedelta(days=1)).isoformat())
+    connected.sync()
+    own = {"id": EMAIL, "zone": "Asia/Kolkata"}
+    connected.control("accounts", {"email": EMAIL, "calendars": [own]})
+    connected.sync()
+    midnight = datetime.fromisoformat(f"{day}T00:00:00+05:30")
+    [span] = connected.busy(day)
     assert span == (to_epoch(midnight), to_epoch(midnight + timedelta(days=1)))
 
 
@@ -894,6 +1069,26 @@ def test_what_google_tells_causes_a_sync(connected: Stage) -> None:
     assert push(changed) == 204
     connected.work()
     assert len(connected.busy_days()) == 1
+
+
+def test_many_changes_at_once_are_one_sync(
+    connected: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [hello] = told_by_google(connected)
+    for _ in range(20):
+        assert push(hello | {"X-Goog-Resource-State": "exists"}) == 204
+    found = connected.messages()
+    assert len(found) == 20
+    read: list[str] = []
+    changes = google.Calendars.changes
+    monkeypatch.setattr(
+        google.Calendars, "changes", lambda *given: (read.append(""), changes(*given))[1]
+    )
+    ahead = inward.SKEW + timedelta(seconds=1)
+    for module in (inward, tokens):
+        monkeypatch.setattr(module, "now", lambda: now() + ahead)
+    assert connected.deliver(*(json.loads(one["Body"]) for one in found)) == []
+    assert len(read) == 1
 
 
 @pytest.mark.parametrize(

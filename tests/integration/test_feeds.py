@@ -93,6 +93,14 @@ def test_a_feed_has_what_is_booked_and_nobodys_name(world: World, expert: str) -
     assert found["DTSTART"].dt == at
 
 
+@pytest.mark.parametrize("status", ["completed", "no_show"])
+def test_what_has_happened_stays_in_it(world: World, expert: str, status: str) -> None:
+    """Whoever marks yesterday's appointments as done does not take them out of the calendar."""
+    booked = book(world, expert, tomorrow(10), status=status)
+    [found] = events(make(world, expert).body["url"])
+    assert (found["UID"], found["STATUS"]) == (f"{booked}@consulta", "CONFIRMED")
+
+
 def test_services_are_named_only_where_the_owner_wants_that(world: World, expert: str) -> None:
     book(world, expert, tomorrow(10))
     made = make(world, expert, body={"labels": "service"})

@@ -11,7 +11,7 @@ from consulta.core import ids, table
 from consulta.core.time import now, to_epoch, to_text
 from consulta.people.records import EXPERT
 from consulta.scheduling import availability, closures, offers
-from consulta.scheduling.busy import Claim
+from consulta.scheduling.busy import Claim, group_of
 from consulta.scheduling.offers import Offer
 from consulta.scheduling.records import RESOURCE, ResourceItem
 from consulta.scheduling.schema.availability import Weekly
@@ -449,16 +449,18 @@ def test_seats_are_left_until_the_last(world: World) -> None:
     service = world.service(expert, seats=3, resources=[[room]])
     who = {"service_id": service, "expert_id": expert}
 
+    group = group_of(service, expert, 3)
+
     def seats() -> dict[str, int]:
         found = slots(world, at(1), at(2), **who).body["slots"]
         return {slot["start"][11:16]: slot["seats_left"] for slot in found}
 
     assert seats() == {"09:00": 3, "10:00": 3, "11:00": 3}
     for left in (2, 1):
-        take(world, expert, at(1, 10), group=service, seats=3, resources=(room,))
+        take(world, expert, at(1, 10), group=group, seats=3, resources=(room,))
         # The day's one appointment is this group: others may only join it.
         assert seats() == {"10:00": left}
-    take(world, expert, at(1, 10), group=service, seats=3, resources=(room,))
+    take(world, expert, at(1, 10), group=group, seats=3, resources=(room,))
     assert seats() == {}
 
 
@@ -571,7 +573,7 @@ def test_an_offer_has_the_experts_own_terms(world: World) -> None:
 
     made = offer()
     begins = to_epoch(at(2, 10))
-    assert made.at(begins) == Busy(begins, begins + 3600, 300, 600, service)
+    assert made.at(begins) == Busy(begins, begins + 3600, 300, 600, group_of(service, expert, 4))
     assert (made.seats, made.auto_confirm, made.limits and made.limits.per_day) == (4, False, 4)
     assert made.cancellation == {"window_s": 3600, "fixed": 0, "percent": 100}
     assert made.is_open(begins, begins + 3600)

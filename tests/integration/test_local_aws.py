@@ -190,8 +190,8 @@ def test_a_silent_function_answers_at_once(patched: Aws, plain: Aws) -> None:
             seconds.append(time.perf_counter() - began)
         return min(seconds)
 
-    assert fastest(plain) > 0.050
-    assert fastest(patched) < 0.050
+    # By comparison, in one run: the wait that the patch takes away is 50 ms.
+    assert fastest(patched) + 0.030 < fastest(plain)
 
 
 def test_functions_share_an_unpacked_layer(patched: Aws, plain: Aws) -> None:

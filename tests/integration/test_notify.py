@@ -20,7 +20,7 @@ from consulta.core import aws, bus, ids, settings, table
 from consulta.core.bus import Event
 from consulta.core.item import Actor
 from consulta.core.keys import Tenant
-from consulta.core.time import now
+from consulta.core.time import now, to_text
 from consulta.money import closing, orders
 from consulta.money.placing import SLOT_LOST
 from consulta.money.records import PAYMENT, REFUND, PaymentItem, RefundItem
@@ -128,7 +128,7 @@ class Post:
         table.transact([table.change(before, by, set_=values)])
         after = table.get(AppointmentItem, item.key)
         assert after
-        moved = before.start != after.start
+        moved = (before.start, before.expert_id) != (after.start, after.expert_id)
         self.queued.append(
             Event(
                 self.tenant.practice,
@@ -139,6 +139,8 @@ class Post:
                 after.status,
                 before.status,
                 moved,
+                to_text(before.start) if moved else "",
+                before.expert_id if moved else "",
             )
         )
         return after
@@ -222,6 +224,33 @@ class Post:
             for notice in claims.of(item.pk)
         }
 
+    def other_expert(self) -> tuple[str, str]:
+        """Another expert, and their address."""
+        expert = self.world.expert("Ana Reis")
+        self.member(expert, "Ana Reis", "ana@example.com")
+        return expert, "ana@example.com"
+
+    def member(self, expert: str, name: str, address: str) -> None:
+        """Who an expert is."""
+        raw = table.get_raw(self.tenant.item(EXPERT, expert))
+        assert raw
+        member_id = raw["member_id"]["S"]
+        place = self.tenant.listing(MEMBER)
+        item = MemberItem.create(
+            self.tenant.item(MEMBER, member_id),
+            MEMBER,
+            BY,
+            person_id=f"person-{name.partition(' ')[0].lower()}",
+            role="expert",
+            email=address,
+            name=name,
+            l1pk=place,
+            l1sk=member_id,
+            walkpk=place,
+            walksk=member_id,
+        )
+        table.transact([table.put_new(item)])
+
     def edit(self, entity: str, item_id: str, **values: Any) -> None:
         table.transact([table.update(self.tenant.item(entity, item_id), set_=values)])
 
@@ -241,23 +270,7 @@ def post(tables: Any, environment: pytest.MonkeyPatch) -> Post:
     world = World()
     made = Post(world, world.patient(), world.expert())
     made.edit(PATIENT, made.patient, email=INES)
-    raw = table.get_raw(world.tenant.item(EXPERT, made.expert))
-    assert raw
-    member_id = raw["member_id"]["S"]
-    member = MemberItem.create(
-        world.tenant.item(MEMBER, member_id),
-        MEMBER,
-        BY,
-        person_id="person-helena",
-        role="expert",
-        email=HELENA,
-        name="Helena Duarte",
-        l1pk=world.tenant.listing(MEMBER),
-        l1sk=member_id,
-        walkpk=world.tenant.listing(MEMBER),
-        walksk=member_id,
-    )
-    table.transact([table.put_new(member)])
+    made.member(made.expert, "Helena Duarte", HELENA)
     return made
 
 
@@ -400,6 +413,46 @@ def test_an_offer_of_the_waitlist(post: Post) -> None:
     assert post.settle() == []
 
 
+def test_an_offer_that_lapses(post: Post) -> None:
+    item = post.appointment("held", waitlist_id="wait_1")
+    plain = post.appointment("held", start=tomorrow(15))
+    post.settle()
+    post.change(item, status="expired")
+    post.change(plain, status="expired")
+    (lapsed,) = post.settle()
+    assert (lapsed.to, lapsed.subject) == ([INES], "O horário oferecido já não está guardado")
+
+
+def test_another_expert_takes_it_over(post: Post) -> None:
+    """The one whom it left is told when it was, and is not sent where they may not look."""
+    item = post.appointment(start=tomorrow(10))
+    post.settle()
+    other, ana = post.other_expert()
+    post.change(item, expert_id=other, start=tomorrow(16).isoformat(), rescheduled=1)
+    (event,) = post.queued
+    patient, new, left = post.settle()
+    assert patient.subject == "A sua consulta mudou de horário"
+    assert (new.to, new.subject) == ([ana], "Uma nova consulta na sua agenda")
+    assert "16:00 (Europe/Lisbon" in new.text
+    assert (left.to, left.subject) == ([HELENA], "Uma consulta saiu da sua agenda")
+    assert "10:00 (Europe/Lisbon" in left.text
+    assert item.item_id not in left.text
+    assert post.deliver(event) == []
+    assert post.mails() == []
+
+
+def test_who_takes_over_a_request_is_asked_for_an_answer(post: Post) -> None:
+    item = post.appointment("awaiting_approval", approval="needed", approve_until=tomorrow(8))
+    post.settle()
+    other, ana = post.other_expert()
+    item = post.change(item, expert_id=other, rescheduled=1)
+    subjects = {mail.to[0]: mail.subject for mail in post.settle()}
+    assert subjects[ana] == "Um pedido espera a sua resposta"
+    assert subjects[HELENA] == "Uma consulta saiu da sua agenda"
+    post.change(item, status="confirmed", approval="given")
+    assert [mail.to for mail in post.settle()] == [[INES]]
+
+
 def test_a_series_is_one_mail(post: Post) -> None:
     own = ids.new_id("ser")
     series = SeriesItem.create(
@@ -426,12 +479,15 @@ def test_a_series_is_one_mail(post: Post) -> None:
     post.edit(SERIES, own, status="ready")
     ready = Event(post.tenant.practice, SERIES, own, 2, "changed", "ready", "placing")
     assert post.deliver(ready, ready) == []
-    (mail,) = post.mails()
+    mail, to_expert = post.mails()
     assert (mail.to, mail.subject) == ([INES], "As suas consultas estão marcadas")
     assert mail.text.count("Quando: ") == 3
     method, calendar = calendar_of(mail)
     assert (method, len(calendar.walk("VEVENT"))) == ("PUBLISH", 3)
-    assert post.history(series) == {"series#1": ("sent", None)}
+    assert (to_expert.to, to_expert.subject) == ([HELENA], "Novas consultas na sua agenda")
+    assert to_expert.text.count("Quando: ") == 3
+    assert "Carvalho" not in to_expert.text
+    assert post.history(series) == {"series#1": ("sent", None), "expert_series#1": ("sent", None)}
 
 
 @pytest.mark.parametrize(
@@ -666,6 +722,26 @@ def test_ses_that_takes_nothing_for_now_is_asked_again(
     assert "NoticesPostponed" in printed
     assert INES not in printed
     assert "Inês" not in printed
+
+
+def test_money_back_that_waits_for_ses_is_not_out_of_date(post: Post) -> None:
+    """Only its refund's event makes it due: another one of the appointment does not settle it."""
+    item = post.appointment("held")
+    post.settle()
+    item = post.change(item, status="expired")
+    post.refund(item, SLOT_LOST)
+    expired, refunded = post.queued
+
+    def refuse(**_: Any) -> Any:
+        return AWSResponse("", 400, {}, None), {"Error": {"Code": "Throttling", "Message": ""}}
+
+    client = aws.client("ses", retries=0)
+    client.meta.events.register("before-call.ses", refuse)
+    assert post.deliver(refunded) == ["message-0"]
+    client.meta.events.unregister("before-call.ses", refuse)
+    assert post.deliver(expired) == []
+    assert post.deliver(refunded) == []
+    assert [mail.subject for mail in post.mails()] == ["O seu pagamento é devolvido"]
 
 
 def test_an_answer_that_was_lost_waits_for_the_claim(

@@ -9,9 +9,11 @@ import pytest
 from consulta.aggregates.contributions import contribution
 from consulta.core import table
 from consulta.core.errors import Conflict, Forbidden, Invalid, NoPackage, NotFound
+from consulta.core.ids import new_id
 from consulta.core.permissions import Role
 from consulta.core.time import to_text
 from consulta.money import (
+    approving,
     changes,
     closing,
     effects,
@@ -30,10 +32,11 @@ from consulta.money.records import PAYMENT, PaymentItem, Provider
 from consulta.money.schema import ManualPaymentRequest, PaymentFilter, PaymentRequest, RefundRequest
 from consulta.people.policy import PolicySettings, to_stored
 from consulta.people.records import PRACTICE, PracticeItem
-from consulta.scheduling import packages, transitions
+from consulta.scheduling import booking, packages, services, transitions
 from consulta.scheduling.records import PACKAGE, PackageItem, PaymentStatus, Status
-from consulta.scheduling.schema.appointments import CancelRequest
+from consulta.scheduling.schema.appointments import CancelRequest, DeclineRequest
 from consulta.scheduling.schema.packages import PackageDetail, PackageFilter, PackageRequest
+from consulta.scheduling.schema.services import ServicePatch
 from tests.faults import Faults
 from tests.integration.scripted_provider import install
 from tests.integration.test_money import BY, Practice
@@ -96,9 +99,13 @@ class Clinic(Practice):
         values = {"policy": PracticeItem.policy.serialize(policy)}
         table.transact([table.change(practice, BY, set_=values)])
 
-    def cancel(self, appointment: str, reason: str = "patient_request") -> None:
+    def cancel(
+        self, appointment: str, reason: str = "patient_request", agreed: str | None = None
+    ) -> None:
         closing.cancel(
-            self.owner, appointment, CancelRequest.model_validate({"reason_code": reason})
+            self.owner,
+            appointment,
+            CancelRequest.model_validate({"reason_code": reason, "preview_hash": agreed}),
         )
 
     def over(self, appointment: str) -> None:
@@ -604,6 +611,43 @@ def test_a_booked_session_outlives_its_package(clinic: Clinic) -> None:
     assert (clinic.revenue(), clinic.advance()) == (FIRST, 0)
 
 
+def test_a_session_that_is_declined_goes_back_with_its_price(clinic: Clinic) -> None:
+    other = clinic.world.expert(auto_confirm=False)
+    package = clinic.bought()
+    experts = ServicePatch(expert_ids=[clinic.expert, other])
+    services.change(clinic.owner, clinic.sessions_of, experts, None)
+    booked = clinic.world.book(
+        clinic.sessions_of, other, clinic.patient, tomorrow(), package_id=package
+    )
+    assert booked.status is Status.AWAITING_APPROVAL
+    sold.cancel(clinic.owner, package)
+    assert clinic.advance() == FIRST
+    approving.decline(clinic.owner, booked.id, DeclineRequest())
+    assert (clinic.advance(), clinic.item(package).used) == (0, 0)
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_session_that_was_offered_in_vain_goes_back(clinic: Clinic, cancelled: bool) -> None:
+    package = clinic.bought()
+    wanted = booking.Wanted(
+        service_id=clinic.sessions_of,
+        expert_id=clinic.expert,
+        patient_id=clinic.patient,
+        start=tomorrow(),
+        waitlist_id=new_id("wait"),
+        hold_until=clinic.clock.at + timedelta(hours=2),
+    )
+    offer = booking.place(clinic.owner, wanted)
+    assert (offer.status, clinic.item(package).used) == (Status.HELD, 1)
+    if cancelled:
+        sold.cancel(clinic.owner, package)
+    clinic.clock.forward(hours=2)
+    assert closing.expire(offer, BY)
+    assert clinic.appointment(offer.item_id).status == Status.EXPIRED
+    assert clinic.item(package).used == 0
+    assert clinic.advance() == (0 if cancelled else PRICE)
+
+
 def test_a_policy_may_give_nothing_back(clinic: Clinic) -> None:
     clinic.policy(package={"unused": "none"})
     package = clinic.bought()
@@ -685,3 +729,51 @@ def test_the_changes_are_signed(clinic: Clinic) -> None:
     assert isinstance(item, PackageItem)
     assert item.version == 3
     assert table.get(PaymentItem, clinic.world.tenant.item(PAYMENT, str(item.payment_id)))
+
+
+def test_a_session_given_back_while_its_package_is_cancelled(clinic: Clinic, tables: Any) -> None:
+    """Whoever is first, its price goes back with one of the two."""
+    package = clinic.bought()
+    appointment = clinic.book(package_id=package)
+    with Faults(tables) as faults:
+        faults.next(
+            "TransactWriteItems", faults.meanwhile(lambda: sold.cancel(clinic.owner, package))
+        )
+        clinic.cancel(appointment)
+    assert clinic.item(package).used == 0
+    assert (clinic.revenue(), clinic.advance()) == (0, 0)
+
+
+def test_what_cancelling_a_session_means_is_in_its_preview(clinic: Clinic) -> None:
+    package = clinic.bought()
+    appointments = [clinic.book(hour, package_id=package) for hour in (9, 11)]
+    asked = CancelRequest.model_validate({"reason_code": "patient_request"})
+    early = closing.preview(clinic.owner, appointments[0], asked)
+    assert (early.session, early.refund) == ("returned", 0)
+    # Its package is over: its part of the price goes back, as the preview says.
+    sold.cancel(clinic.owner, package)
+    shown = closing.preview_to_api(closing.preview(clinic.owner, appointments[0], asked))
+    assert (shown.session, shown.refund.amount) == ("returned", SECOND)
+    assert shown.hash != early.hash
+    with pytest.raises(Conflict):
+        clinic.cancel(appointments[0], agreed=early.hash)
+    before = clinic.advance()
+    clinic.cancel(appointments[0], agreed=shown.hash)
+    assert before - clinic.advance() == SECOND
+    # Too late, it is used up.
+    clinic.clock.at = clinic.appointment(appointments[1]).start - timedelta(hours=1)
+    late = closing.preview(clinic.owner, appointments[1], asked)
+    assert (late.session, late.paid, late.kept, late.refund) == ("forfeited", FIRST, FIRST, 0)
+    ours = closing.preview(
+        clinic.owner, appointments[1], CancelRequest.model_validate({"reason_code": "illness"})
+    )
+    assert (ours.session, ours.refund) == ("returned", FIRST)
+
+
+@pytest.mark.parametrize("end", ["from", "to"])
+@pytest.mark.parametrize("year", ["0001", "9999"])
+def test_packages_of_a_year_that_is_none(clinic: Clinic, end: str, year: str) -> None:
+    wanted = PackageFilter.model_validate({end: f"{year}-12-31T00:00:00Z"})
+    with pytest.raises(Invalid) as refused:
+        packages.listing(clinic.owner, wanted, 20, None)
+    assert refused.value.errors[0].path == f"query.{end}"

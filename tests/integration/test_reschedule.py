@@ -20,8 +20,10 @@ from consulta.core.identity import Principal
 from consulta.core.item import Actor
 from consulta.core.keys import Key
 from consulta.core.permissions import Role
-from consulta.core.time import to_text
-from consulta.scheduling import offers, rescheduling, services, transitions
+from consulta.core.time import local_day, now, to_text
+from consulta.money import payees, payments
+from consulta.money.schema import ManualPaymentRequest
+from consulta.scheduling import offers, rescheduling, services, suggestions, transitions
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem, Status
 from consulta.scheduling.schema.appointments import (
     AppointmentDetail,
@@ -121,8 +123,13 @@ def test_another_expert_of_the_service_takes_it_over(world: World) -> None:
     first = room(world)
     service, patient = world.service(one, other, price=0, resources=[[first]]), world.patient()
     booked = world.book(service, one, patient, tomorrow(10, days=3))
+    link = {"meeting_url": "https://meet.example/one"}
+    table.transact([table.update(load(world, booked.id).key, set_=link)])
+    assert load(world, booked.id).meeting_url
     shown = move(world, booked.id, tomorrow(10, days=3), expert_id=other)
     after = load(world, booked.id)
+    # The link was to a meeting of the one's.
+    assert after.meeting_url is None
     assert (shown.expert.id, after.l2pk) == (
         other,
         world.tenant.listing_by(APPOINTMENT, "EXPERT", other),
@@ -213,6 +220,69 @@ def test_it_keeps_the_length_that_was_booked(world: World) -> None:
     services.change(world.owner, service, patch, None)
     shown = move(world, booked.id, tomorrow(12, days=3))
     assert shown.end - shown.start == HOUR
+
+
+def test_what_is_booked_is_moved_whatever_became_of_its_service(world: World) -> None:
+    expert, other, patient = world.expert(), world.expert(), world.patient()
+    service = world.service(expert, price=0)
+    booked = world.book(service, expert, patient, tomorrow(10, days=3))
+    patch = ServicePatch.model_validate({"active": False})
+    services.change(world.owner, service, patch, None)
+    assert move(world, booked.id, tomorrow(11, days=3)).start == tomorrow(11, days=3)
+    assert suggestions.suggest(world.owner, booked.id).items
+    # Nobody is offered it any more: that goes for who has it as well.
+    with pytest.raises(Invalid) as refused:
+        move(world, booked.id, tomorrow(12, days=3), by=_patient(world, patient))
+    assert refused.value.errors[0].code == "inactive"
+    patch = ServicePatch.model_validate({"expert_ids": [other]})
+    services.change(world.owner, service, patch, None)
+    assert move(world, booked.id, tomorrow(12, days=3)).expert.id == expert
+    assert move(world, booked.id, tomorrow(12, days=3), expert_id=other).expert.id == other
+    with pytest.raises(Invalid) as refused:
+        move(world, booked.id, tomorrow(12, days=3), expert_id=expert)
+    assert refused.value.errors[0].code == "service"
+    services.delete(world.owner, service, None)
+    assert move(world, booked.id, tomorrow(13, days=3)).start == tomorrow(13, days=3)
+
+
+# ---------------------------------------------------------------- who was paid
+
+
+def connect(world: World, expert: str) -> None:
+    """An expert who is paid directly."""
+    payee = payees.ensure(world.tenant, expert, BY)
+    told = {"stripe_account": f"acct_{expert}", "charges_enabled": True}
+    table.transact([table.change(payee, BY, set_=told)])
+
+
+def pay(world: World, appointment_id: str) -> None:
+    """In cash: whoever is paid for the expert's work has it."""
+    body = {
+        "appointment_id": appointment_id,
+        "method": "cash",
+        "amount": {"amount": 5000, "currency": "EUR"},
+        "received_at": str(local_day(now(), "Europe/Lisbon")),
+    }
+    payments.record(world.owner, ManualPaymentRequest.model_validate(body), None)
+
+
+def test_what_was_paid_stays_with_its_payee(world: World) -> None:
+    own, other, third = world.expert(), world.expert(), world.expert()
+    service = world.service(own, other, third)
+    connect(world, own)
+    for expert, to, start in ((own, other, 10), (other, own, 12)):
+        booked = world.book(service, expert, world.patient(), tomorrow(start, days=3), confirm=True)
+        there = tomorrow(start, days=9)
+        # Nothing was paid yet: whoever has it then is paid.
+        assert move(world, booked.id, there, expert_id=to).expert.id == to
+        move(world, booked.id, tomorrow(start, days=3), expert_id=expert)
+        pay(world, booked.id)
+        with pytest.raises(Conflict, match="payee") as refused:
+            move(world, booked.id, there, expert_id=to)
+        assert refused.value.extra["code"] == "other_payee"
+        assert move(world, booked.id, there).expert.id == expert
+    # Both are paid through the practice.
+    assert move(world, booked.id, there, expert_id=third).expert.id == third
 
 
 # ---------------------------------------------------------------- the policy

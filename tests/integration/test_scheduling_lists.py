@@ -198,6 +198,25 @@ def test_no_list_reads_beyond_its_budget(
     assert [one.id for one in found] == expected
 
 
+def test_the_budget_is_what_was_read(
+    filled: Filled, tables: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Months with three or four appointments each: one request goes on until it has read its own.
+
+    A month without any counts as one, so that empty months end, too.
+    """
+    monkeypatch.setattr(listing, "READ_BUDGET", 30)
+    wanted = AppointmentFilter(**WHOLE, status=Status.HELD)
+    with Faults(tables) as faults:
+        page = listing.page(filled.world.owner, wanted, 20, None)
+    assert len(page.items) == 6
+    assert faults.calls["Query"] in range(8, 11)
+    with Faults(tables) as faults:
+        nobodys = listing.page(World().owner, wanted, 20, None)
+    assert (nobodys.items, nobodys.next_cursor) == ([], None)
+    assert faults.calls["Query"] in (12, 13)
+
+
 def test_a_foreign_or_forged_cursor_is_refused(filled: Filled) -> None:
     owner, other = filled.world.owner, World()
     whole = AppointmentFilter(**WHOLE, expert_id=filled.experts[0])

@@ -8,7 +8,7 @@ import pytest
 from consulta.core import keys, table
 from consulta.core.item import Actor
 from consulta.core.keys import Key
-from consulta.core.time import from_text, to_epoch
+from consulta.core.time import from_text, to_epoch, to_text
 from consulta.scheduling import due, holds, offers, sweep, transitions
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem, Status
 from consulta.scheduling.schema.appointments import CancelRequest
@@ -200,3 +200,24 @@ def test_a_slow_sweep_takes_no_faster_one_back(held: AppointmentItem, clock: Clo
     ahead = watermark()
     sweep._advance(before, before + timedelta(minutes=1))
     assert watermark() == ahead
+
+
+@pytest.mark.parametrize(("tries", "minutes"), [(0, 2), (5, 32), (6, 64), (60, 64)])
+def test_work_that_fails_for_days_does_not_stop_the_sweep(
+    held: AppointmentItem, clock: Clock, tables: Any, tries: int, minutes: int
+) -> None:
+    """It is asked again after an hour at most, however often that was, and others go on."""
+    due_at = clock.at + timedelta(minutes=3)
+    failing = due.at(due_at, held.pk, "failing", tries=tries)
+    table.transact([failing])
+
+    def fail(_: Key) -> bool:
+        raise RuntimeError("the provider is away")
+
+    clock.forward(minutes=17)
+    swept = sweep.run(WORKERS | {"failing": fail})
+    assert (swept.done, swept.postponed) == (1, 1)
+    [row] = [one for one in tables.scan(TableName="core")["Items"] if "tries" in one]
+    assert row["tries"]["N"] == str(tries + 1)
+    again = to_text(clock.at + timedelta(minutes=minutes))[:16]
+    assert row["pk"]["S"].split("#")[1] == again

@@ -13,10 +13,20 @@ from consulta.core.bus import SOURCE
 from consulta.core.ids import new_id
 from consulta.core.permissions import Role
 from consulta.money import closing
-from consulta.scheduling import appointments, rescheduling, series, series_jobs
+from consulta.scheduling import (
+    appointments,
+    packages,
+    rescheduling,
+    series,
+    series_changes,
+    series_jobs,
+    series_plan,
+    transitions,
+)
 from consulta.scheduling.records import APPOINTMENT, SERIES, AppointmentItem, Status
 from consulta.scheduling.schema.appointments import CancelRequest, RescheduleRequest
 from consulta.scheduling.schema.availability import Weekly
+from consulta.scheduling.schema.packages import PackageRequest
 from consulta.scheduling.schema.series import SeriesRequest
 from consulta.scheduling.series_records import SeriesItem, rows_of
 from tests.faults import Crash, Faults
@@ -720,3 +730,98 @@ def test_a_worker_acts_for_whoever_asked(clinic: Clinic) -> None:
     clinic.work(made)
     assert {item.updated_by for item in clinic.items(made)} == {caller.person}
     assert appointments.get(caller, clinic.items(made)[0].item_id).status == Status.CONFIRMED
+
+
+# ---------------------------------------------------------------- what a stranger tries
+
+
+def test_a_key_that_moved_one_series_moves_no_other(clinic: Clinic) -> None:
+    made = clinic.create(1).body["id"]
+    other = clinic.create(1, start=f"{clinic.at(0, hours=3):%Y-%m-%dT%H:%M}").body["id"]
+    headers, patch = {"Idempotency-Key": "once"}, {"scope": "all", "shift_days": 1}
+    assert clinic.call("PATCH", f"/{made}", patch, headers=headers).status == 200
+    refused = clinic.call("PATCH", f"/{other}", patch, headers=headers)
+    assert (refused.status, refused.body["errors"][0]["code"]) == (422, "reused")
+
+
+def test_a_reason_that_is_not_for_people_is_named(clinic: Clinic) -> None:
+    made = clinic.create(1).body["id"]
+    answer = clinic.call("DELETE", f"/{made}", query="reason_code=not_approved")
+    assert answer.status == 422, answer.body
+    assert answer.body["errors"][0]["path"] == "query.reason_code"
+
+
+def test_a_dry_run_refuses_what_the_move_would(clinic: Clinic) -> None:
+    rule = f"FREQ=MONTHLY;BYMONTHDAY={clinic.start.day};COUNT=2"
+    made = clinic.create(rrule=rule).body["id"]
+    patch = {"scope": "all", "shift_days": 1, "dry_run": True}
+    answer = clinic.call("PATCH", f"/{made}", patch)
+    assert (answer.status, answer.body["errors"][0]["path"]) == (422, "body.shift_days")
+
+
+def test_a_move_does_not_take_the_place_of_what_has_begun(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = clinic.create(3).body["id"]
+    before = rows_of(clinic.world.tenant, made)
+    begun = clinic.at(0, hours=1)
+    for module in (series_changes, series_plan, series_jobs):
+        monkeypatch.setattr(module, "now", lambda: begun)
+    patch = {"scope": "all", "shift_days": -7, "on_conflict": "skip"}
+    answer = clinic.call("PATCH", f"/{made}", patch)
+    assert (answer.status, answer.body["errors"][0]["path"]) == (422, "body.shift_days")
+    assert rows_of(clinic.world.tenant, made) == before
+
+
+def test_what_another_expert_gives_is_not_an_experts_to_see(clinic: Clinic) -> None:
+    made = clinic.create(2).body["id"]
+    named = f"{clinic.at(1):%Y-%m-%dT%H:%M}"
+    patch = {"scope": "this", "from_recurrence_id": named, "expert_id": clinic.other}
+    assert clinic.call("PATCH", f"/{made}", patch).status == 200
+    path = f"/{made}/appointments"
+    own = clinic.call("GET", path, role="expert", subject=clinic.expert).body["items"]
+    assert [bool(one["appointment"]) for one in own] == [True, False]
+    every = clinic.call("GET", path).body["items"]
+    assert [bool(one["appointment"]) for one in every] == [True, True]
+
+
+def test_a_cancelled_series_stays_cancelled(clinic: Clinic) -> None:
+    made = clinic.create(2).body["id"]
+    assert clinic.call("DELETE", f"/{made}").body["status"] == "cancelled"
+    query = f"scope=this&from={clinic.at(1):%Y-%m-%dT%H:%M}"
+    clinic.call("DELETE", f"/{made}", query=query)
+    assert clinic.get(made)["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("begun", [1, 2])
+def test_all_that_is_to_come_is_also_what_was_put_off(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, begun: int
+) -> None:
+    """The first was moved behind the others by itself: it is cancelled with them."""
+    made = clinic.create(2).body["id"]
+    first = clinic.items(made)[0].item_id
+    request = RescheduleRequest(start=clinic.at(3))
+    rescheduling.reschedule(clinic.world.owner, first, request, None)
+    at = clinic.at(begun - 1, hours=1)
+    for module in (series_changes, series_jobs, transitions, closing):
+        monkeypatch.setattr(module, "now", lambda: at)
+    answer = clinic.call("DELETE", f"/{made}")
+    assert answer.status == 200, answer.body
+    states = [item.status for item in clinic.items(made)]
+    # What has begun by then stays as it is.
+    assert states == [Status.CANCELLED, [Status.CANCELLED, Status.CONFIRMED][begun - 1]]
+
+
+def test_a_packages_long_series_is_done_by_the_worker(clinic: Clinic) -> None:
+    """Which package it uses is found for each: the patient's only one."""
+    owner = clinic.world.owner
+    of = clinic.world.service(
+        clinic.expert, price=12_000, kind="PACKAGE", sessions=12, validity_days=300
+    )
+    request = PackageRequest(service_id=of, patient_id=clinic.patient, confirm=True)
+    bought = packages.create(owner, request, None).id
+    made = clinic.create(12, service_id=of)
+    assert made.status == 202, made.body
+    assert clinic.work(made.body["id"]) == {"batchItemFailures": []}
+    assert clinic.get(made.body["id"])["progress"]["booked"] == 12
+    assert packages.get(owner, bought).used == 12

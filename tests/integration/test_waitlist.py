@@ -14,9 +14,24 @@ from consulta.core.item import Actor
 from consulta.core.permissions import Role
 from consulta.core.time import from_epoch, to_epoch
 from consulta.money import closing
-from consulta.scheduling import holds, rescheduling, transitions, waitlist, waitlist_offering
-from consulta.scheduling.records import APPOINTMENT, WAITLIST, AppointmentItem, Status
+from consulta.scheduling import (
+    holds,
+    packages,
+    rescheduling,
+    transitions,
+    waitlist,
+    waitlist_offering,
+)
+from consulta.scheduling.records import (
+    APPOINTMENT,
+    PACKAGE,
+    WAITLIST,
+    AppointmentItem,
+    PackageItem,
+    Status,
+)
 from consulta.scheduling.schema.appointments import CancelRequest, RescheduleRequest
+from consulta.scheduling.schema.packages import PackageRequest
 from consulta.scheduling.waitlist_records import WaitlistItem, live_row
 from tests.faults import Crash, Faults
 from tests.unit.people.calling import Answer, call, handler, signed_in
@@ -545,3 +560,80 @@ def test_who_may_what(clinic: Clinic) -> None:
         "POST", body=clinic.body(patient_id=None), role="patient", subject=caller.subject
     )
     assert (mine.status, mine.body["patient_id"]) == (201, caller.subject)
+
+
+# ---------------------------------------------------------------- what a stranger tries
+
+
+def test_accepting_again_and_again_keeps_no_time_for_ever(tables: Any, clock: Clock) -> None:
+    clinic = Clinic(price=5000)
+    made = clinic.join()
+    clinic.free(3)
+    clock.at = clinic.offer_of(made).hold_expires_at - timedelta(minutes=1)
+    assert clinic.call("POST", f"/{made}/accept").status == 200
+    until = clinic.offer_of(made).hold_expires_at
+    clock.forward(minutes=10)
+    again = clinic.call("POST", f"/{made}/accept")
+    assert (again.status, again.body["status"]) == (200, "offered")
+    assert clinic.offer_of(made).hold_expires_at == until
+    # Another offer, after this one ran out, is accepted anew.
+    clock.forward(hours=1)
+    assert holds.expire(clinic.offer_of(made), BY)
+    clinic.tell(str(clinic.entry(made).appointment_id), was="held")
+    clinic.free(5)
+    clock.at = clinic.offer_of(made).hold_expires_at - timedelta(minutes=1)
+    until = clinic.offer_of(made).hold_expires_at
+    assert clinic.call("POST", f"/{made}/accept").status == 200
+    assert clinic.offer_of(made).hold_expires_at == until + timedelta(minutes=14)
+
+
+def test_no_offer_is_held_beyond_its_start(tables: Any, clock: Clock) -> None:
+    clinic = Clinic(price=5000)
+    made = clinic.join()
+    clock.at = tomorrow(9, 0, days=2)
+    clinic.free(2)
+    clock.at = tomorrow(9, 55, days=2)
+    assert clinic.call("POST", f"/{made}/accept").status == 200
+    assert clinic.offer_of(made).hold_expires_at == tomorrow(10, days=2)
+
+
+@pytest.mark.parametrize("answer", ["decline", "leave", "expire"])
+def test_an_offer_that_is_not_taken_costs_no_session(
+    tables: Any, clock: Clock, answer: str
+) -> None:
+    """A session of a package is in the offer: inside the cancel window it is given back, too."""
+    clinic = Clinic()
+    package_of = clinic.world.service(
+        clinic.expert, price=9000, kind="PACKAGE", sessions=3, validity_days=90
+    )
+    patient = clinic.world.patient()
+    request = PackageRequest(service_id=package_of, patient_id=patient, confirm=True)
+    bought = packages.create(clinic.world.owner, request, None).id
+    # Somebody else's session is at the time that becomes free.
+    other = clinic.world.patient()
+    request = PackageRequest(service_id=package_of, patient_id=other, confirm=True)
+    packages.create(clinic.world.owner, request, None)
+    clinic.cancel(clinic.booked[2])
+    booked = clinic.world.book(package_of, clinic.expert, other, tomorrow(10, days=2))
+    made = clinic.join(patient_id=patient, service_id=package_of)
+    clock.at = tomorrow(12, days=1)
+    clinic.cancel(booked.id)
+    clinic.tell(booked.id)
+    assert clinic.entry(made).status == "offered"
+    assert _used(clinic, bought) == 1
+    if answer == "decline":
+        assert (
+            clinic.call("POST", f"/{made}/decline", role="patient", subject=patient).status == 200
+        )
+    elif answer == "leave":
+        assert clinic.call("DELETE", f"/{made}", role="patient", subject=patient).status == 204
+    else:
+        clock.forward(hours=3)
+        assert closing.expire(clinic.offer_of(made), BY)
+    assert _used(clinic, bought) == 0
+
+
+def _used(clinic: Clinic, package: str) -> int:
+    item = table.get(PackageItem, clinic.world.tenant.item(PACKAGE, package))
+    assert item
+    return int(item.used)

@@ -174,6 +174,9 @@ def _add_calendar(state: State, account: Account, wish: Any) -> None:
     zone, calendar_id = _zone(body.get("zone", account.zone)), str(body["id"])
     calendar = Calendar(calendar_id, body.get("summary", calendar_id), zone)
     state.add_calendar(account, calendar, role)
+    if "zone" in body:
+        # Of one that is there already, too: its owner changes its settings.
+        state.calendars[calendar_id].zone = zone
 
 
 def _calendar(state: State, calendar_id: str) -> tuple[Account, Calendar]:

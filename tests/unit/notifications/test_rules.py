@@ -8,6 +8,7 @@ import pytest
 from consulta.core.bus import Event
 from consulta.core.item import Actor
 from consulta.core.keys import Tenant
+from consulta.core.time import to_text
 from consulta.notifications import rules
 from consulta.notifications.records import Kind
 from consulta.notifications.rules import PAY_APPROVED, Due
@@ -27,9 +28,14 @@ def appointment(status: str, **values: Any) -> AppointmentItem:
     return AppointmentItem.create(key, APPOINTMENT, Actor("x", "y"), status=status, **values)
 
 
-def event(status: str, was: str = "", *, moved: bool = False) -> Event:
+def event(status: str, was: str = "", *, moved: bool = False, expert_was: str = "") -> Event:
     action = "changed" if was else "created"
-    return Event("prac_1", APPOINTMENT, "appt_1", 2, action, status, was, moved)
+    start_was = to_text(NOW + timedelta(hours=1)) if expert_was else ""
+    return Event(
+        *("prac_1", APPOINTMENT, "appt_1", 2, action, status, was, moved),
+        start_was=start_was,
+        expert_was=expert_was,
+    )
 
 
 def due(item: AppointmentItem, was: str = "", told: tuple[Due, ...] = ()) -> list[str]:
@@ -69,6 +75,7 @@ def test_what_people_are_told_of_is_a_transition() -> None:
         ("confirmed", {"approval": "given"}, "held", ["booked"]),
         ("confirmed", {"series_id": "ser_1"}, "", []),
         ("confirmed", {"series_id": "ser_1"}, "held", ["booked", "expert_booked"]),
+        ("confirmed", {"series_id": "ser_1"}, "expired", ["booked", "expert_booked"]),
         (
             "confirmed",
             {"series_id": "ser_1", "rescheduled": 1},
@@ -123,6 +130,40 @@ def test_a_late_event_of_a_cancelled_one_tells_those_who_know() -> None:
         "cancelled",
         "expert_cancelled",
     ]
+
+
+def test_who_takes_an_appointment_over_hears_of_a_new_one_and_the_other_that_it_left() -> None:
+    moved = appointment("confirmed", rescheduled=1, expert_id="exp_2")
+    from_other = event("confirmed", "confirmed", moved=True, expert_was="exp_1")
+    assert rules.due(moved, from_other, (), NOW) == [
+        Due(Kind.RESCHEDULED),
+        Due(Kind.EXPERT_BOOKED, "2"),
+    ]
+    assert rules.replaced(moved, from_other, NOW) == Due(Kind.EXPERT_REPLACED, "2")
+    # Other events of the same appointment do not tell them in other words.
+    told = (Due(Kind.EXPERT_BOOKED, "2"),)
+    assert due(moved, "awaiting_approval", told) == ["rescheduled", "expert_booked#2"]
+    # Who has it again has lost nothing; nor has anybody a time that is over, or that was a hold.
+    back = appointment("confirmed", rescheduled=2, expert_id="exp_1")
+    assert rules.replaced(back, from_other, NOW) is None
+    assert rules.replaced(moved, from_other, NOW + timedelta(hours=1)) is None
+    held = event("held", "held", moved=True, expert_was="exp_1")
+    assert rules.replaced(moved, held, NOW) is None
+
+
+def test_who_takes_over_what_waits_for_approval_is_asked() -> None:
+    moved = appointment("awaiting_approval", approval="needed", rescheduled=1, expert_id="exp_2")
+    from_other = event("awaiting_approval", "awaiting_approval", moved=True, expert_was="exp_1")
+    told = (Due(Kind.REQUESTED), Due(Kind.APPROVAL_REQUESTED))
+    found = [one for one in rules.due(moved, from_other, told, NOW) if one not in told]
+    assert found == [Due(Kind.RESCHEDULED), Due(Kind.APPROVAL_REQUESTED, "2")]
+
+
+def test_an_offer_that_was_told_is_told_to_have_lapsed_and_a_hold_is_not() -> None:
+    offer = appointment("expired", waitlist_id="wait_1")
+    assert due(offer, "held", (Due(Kind.WAITLIST_OFFER),)) == ["offer_lapsed"]
+    assert due(offer, "held") == []
+    assert due(appointment("expired"), "held", (Due(Kind.HOLD),)) == []
 
 
 def test_every_state_is_thought_of() -> None:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from consulta.core.keys import Tenant
 from consulta.people.records import ExpertItem
 from consulta.scheduling.closures import Closed
-from consulta.scheduling.offers import Offer, Rooms, Taken
+from consulta.scheduling.occupancy import Rooms
+from consulta.scheduling.offers import Offer, Taken
 from consulta.scheduling.records import ServiceItem
 from consulta.scheduling.slots import Busy, Hours, Limits, Off
 from tests.unit.scheduling.test_slots import DAYS, STEP, Clocks, steps, wall_of, weeks

@@ -20,6 +20,7 @@ from consulta.calendars import google, queue, tokens
 from consulta.calendars.google import GoogleError, Grant
 from consulta.calendars.records import (
     CONNECTION,
+    KNOWN,
     PRIMARY,
     ConnectionItem,
     Label,
@@ -27,6 +28,7 @@ from consulta.calendars.records import (
     Sync,
     connection_key,
     find,
+    place,
     sync_key,
 )
 from consulta.calendars.schema import (
@@ -175,19 +177,17 @@ def _store(begun: Begun, grant: Grant, by: Actor) -> None:
         "scopes": list(grant.scopes),
         "ciphertext": sealed,
     }
+    new = {"consent": consent, **tokens.cache_values(tenant, expert, grant)}
+    before = Sync.read(sync_key(tenant, expert))
     row = table.update(
-        sync_key(tenant, expert),
+        before.key,
         set_={
-            "consent": consent,
-            **tokens.cache_values(tenant, expert, grant),
+            **new,
             "l1pk": keys.calendar_connections(),
-            "l1sk": f"{to_text(now())}#{tenant.practice}#{expert}",
+            "l1sk": place(to_epoch(now()), tenant, expert),
         },
         # Another account's calendar, perhaps: nothing that was read of the one before counts.
-        remove=[
-            *("sync_token", "calendar_id", "full_at", "running_until"),
-            *("channel", "resource", "channel_until", "error"),
-        ],
+        remove=[name for name in KNOWN if name not in new],
     )
     for _ in table.attempts(_DEADLINE_S):
         found = find(tenant, expert)
@@ -200,7 +200,8 @@ def _store(begun: Begun, grant: Grant, by: Actor) -> None:
             chosen = {"calendar_id": PRIMARY, "connected_at": to_text(now())}
             write = table.change(found, by, set_={**given, **chosen})
         try:
-            table.transact([write, row, *tokens.marked(tenant, expert, by, connected=True)])
+            marked = tokens.marked(tenant, expert, by, connected=True)
+            table.transact([write, row, *_deaf(before), *marked])
         except table.ConditionFailed:
             continue
         return
@@ -269,17 +270,13 @@ def change(
         table.transact([table.change(connection, by.actor, set_=values)])
     except table.ConditionFailed:
         raise writes.lost_race(if_match) from None
-    practice = by.tenant.practice
-    queue.send(queue.work(queue.SYNC, practice, expert))
-    if values.get("import_busy") is False:
-        queue.send(queue.work(queue.FORGET, practice, expert))
-    if "label" in values:
-        queue.send(queue.work(queue.OUTWARD, practice, expert))
+    # The sync sees what differs from what it knows, so the schedule's next one does as well.
+    queue.try_to_send(queue.work(queue.SYNC, by.tenant.practice, expert))
     return _out(expert, find(by.tenant, expert))
 
 
 def disconnect(by: Principal, expert_id: str | None) -> None:
-    """Give the consent back and forget what was read. Repeating it is fine.
+    """Give the consent back; the worker forgets what was read. Repeating it is fine.
 
     Events that were written stay in the expert's calendar: they are theirs.
     """
@@ -291,23 +288,34 @@ def disconnect(by: Principal, expert_id: str | None) -> None:
         if found.state == State.DISCONNECTED:
             break
         row = Sync.read(sync_key(tenant, expert))
+        # A sync that runs now finds its lease gone, and writes no more. The place on the schedule's
+        # list stays until all is forgotten, should the queue not take it now.
+        due = place(to_epoch(now()), tenant, expert)
         actions = [
             table.change(
                 found, by.actor, set_={"state": State.DISCONNECTED}, remove=["ciphertext"]
             ),
             *tokens.marked(tenant, expert, by.actor, connected=False),
-            # A sync that runs now finds its row gone, and writes no more.
-            table.delete(row.key),
-            *([table.delete(keys.calendar_channel(row.channel))] if row.channel else []),
+            table.update(
+                row.key,
+                set_={"l1pk": keys.calendar_connections(), "l1sk": due},
+                remove=KNOWN,
+            ),
+            *_deaf(row),
         ]
         try:
             table.transact(actions)
         except table.ConditionFailed:
             continue
+        queue.try_to_send(queue.work(queue.FORGET, tenant.practice, expert))
         _withdraw(found, row)
-        break
-    # Again with every call: should the queue not have taken it, the next call repairs that.
-    queue.send(queue.work(queue.FORGET, tenant.practice, expert))
+        return
+    queue.try_to_send(queue.work(queue.FORGET, tenant.practice, expert))
+
+
+def _deaf(row: Sync) -> list[table.Action]:
+    """What the channel still tells is not listened to any more."""
+    return [table.delete(keys.calendar_channel(row.channel))] if row.channel else []
 
 
 def _withdraw(connection: ConnectionItem, row: Sync) -> None:

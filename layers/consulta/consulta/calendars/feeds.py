@@ -25,7 +25,7 @@ from consulta.core.keys import Key, Tenant
 from consulta.core.permissions import Role
 from consulta.core.time import now, to_text
 from consulta.people.records import EXPERT, MEMBER, PATIENT
-from consulta.scheduling.records import APPOINTMENT, SERVICE, AppointmentItem, Status
+from consulta.scheduling.records import APPOINTMENT, BOOKED, SERVICE, AppointmentItem
 
 MAX_FEEDS = 5
 BACK, AHEAD = timedelta(days=30), timedelta(days=366)
@@ -231,7 +231,7 @@ def _is_set(raw: table.Raw, name: str) -> bool:
 
 
 def _appointments(owner: Owner) -> list[AppointmentItem]:
-    """By one query of the owner's own list: confirmed, and waiting for approval."""
+    """By one query of the owner's own list: what is on, or waits for approval, or has happened."""
     index, dimension = ("l3", "PATIENT") if owner.kind == PATIENT else ("l2", "EXPERT")
     instant = now()
     query = table.Query(
@@ -239,9 +239,9 @@ def _appointments(owner: Owner) -> list[AppointmentItem]:
         index=index,
         low=to_text(instant - BACK),
         high=to_text(instant + AHEAD),
-        where="#status IN (:confirmed, :awaiting)",
+        where=f"#status IN ({', '.join(f':{status}' for status in sorted(BOOKED))})",
         names={"#status": "status"},
-        values={":confirmed": Status.CONFIRMED, ":awaiting": Status.AWAITING_APPROVAL},
+        values={f":{status}": status for status in BOOKED},
     )
     found: list[table.Raw] = []
     start: table.Raw | None = None

@@ -172,10 +172,10 @@ def refresh(token: str) -> Grant:
 
 
 def revoke(token: str) -> None:
-    """Give the consent back. One that is gone already is not an error."""
+    """Give the consent back: asked once. One that is gone already is not an error."""
     base = settings.load(GoogleSettings).google_token_base.rstrip("/")
     try:
-        _call("token.revoke", "POST", f"{base}/revoke", form={"token": token})
+        _call("token.revoke", "POST", f"{base}/revoke", form={"token": token}, again=False)
     except (Refused, Revoked, Unauthorized):
         return
 
@@ -278,9 +278,9 @@ class Calendars:
         return self._call("events.watch", "POST", path, body=channel, again=False)
 
     def stop(self, channel: str, resource: str) -> None:
-        """Be told no longer. Raises Missing."""
+        """Be told no longer: asked once, since somebody may wait. Raises Missing."""
         body = {"id": channel, "resourceId": resource}
-        self._call("channels.stop", "POST", "channels/stop", body=body)
+        self._call("channels.stop", "POST", "channels/stop", body=body, again=False)
 
     def _call(self, operation: str, method: str, path: str, **more: Any) -> Body:
         base = settings.load(GoogleSettings).google_api_base.rstrip("/")

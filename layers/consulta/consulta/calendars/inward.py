@@ -4,9 +4,6 @@ What changed since the last time is read by Google's sync token; everything, whe
 it is too old, and once a week, since the window moves on. One sync of an expert runs at a time: its
 lease is in the row, and every write depends on it, so that an older reading never comes last.
 
-For each event a row says when it is, so that it can be taken out of its days when it moves. The
-row and its days are written together; where they are too many for one transaction, the row says
-first where the event was (``was``), until all its days are right.
 """
 
 import secrets
@@ -19,9 +16,19 @@ from hashlib import sha256
 from typing import Any
 
 from consulta.calendars import queue, tokens
+from consulta.calendars.busy_rows import Changes, Superseded, known_times, times_of
 from consulta.calendars.busy_times import FULL_EVERY, Span, Window, entry_of, owner_mark, span_of
 from consulta.calendars.google import GoogleError, Refused, Revoked, SyncTokenGone, Unavailable
-from consulta.calendars.records import BUSY, ConnectionItem, Sync, busy_key, find, sync_key
+from consulta.calendars.records import (
+    BUSY,
+    ConnectionItem,
+    State,
+    Sync,
+    busy_key,
+    find,
+    place,
+    sync_key,
+)
 from consulta.core import keys, settings, table
 from consulta.core.keys import Tenant
 from consulta.core.observe import count, logger
@@ -36,10 +43,10 @@ POLL = timedelta(hours=6)
 RENEW_BEFORE = timedelta(hours=24)
 CHANNEL_LIFE = timedelta(days=7)
 PUSH_PATH = "/webhooks/google-calendar"
-# Parts of one transaction: the lease's check is one more.
-ROOM = 80
 HORIZON_DAYS = 60
-LEASE_LABEL = "lease"
+# A sync has seen what was told this much before it began, whatever our clocks say.
+SKEW = timedelta(seconds=2)
+GUARD = "guard"
 MICRO = 1_000_000
 
 
@@ -49,40 +56,30 @@ class PushSettings(settings.Settings):
     api_url: str = ""
 
 
-class Superseded(Exception):
-    """Another sync has the lease, or the calendar was disconnected: nothing more is written."""
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """When an event was, as its row has it; ``was`` is where it may still be."""
-
-    span: Span
-    was: Span | None = None
-
-    def days(self) -> set[date]:
-        """All the days whose rows may have it."""
-        return {*self.span.days(), *(self.was.days() if self.was else ())}
-
-
 @dataclass
 class Reading:
     """What Google has said: spans by entry, None for what keeps nobody busy (any more)."""
 
     spans: dict[str, Span | None] = field(default_factory=dict)
     token: str = ""
+    zone: str = ""
     is_full: bool = False
 
 
-def sync(tenant: Tenant, expert: str) -> None:
+def sync(tenant: Tenant, expert: str, told_at: int = 0) -> None:
     """Read what is new of an expert's calendar, and see to the channel that tells of it.
 
-    Does nothing where nothing is connected. Raises Later while another sync runs, and Unavailable
-    where Google is away; what Google refuses is kept as the connection's error, and tried again by
-    the schedule.
+    ``told_at`` (epoch seconds) is when Google told of a change: one that a sync has begun after is
+    nothing new. Where nothing is connected any more, what was read is forgotten. Raises Later while
+    another sync runs, and Unavailable where Google is away; what Google refuses is kept as the
+    connection's error, and tried again by the schedule.
     """
     connection = find(tenant, expert)
     if connection is None or not connection.is_open:
+        forget(tenant, expert)
+        return
+    if told_at and Sync.read(sync_key(tenant, expert)).began_at >= told_at + SKEW.total_seconds():
+        count("CalendarPushesKnown")
         return
     run = Run.begin(connection)
     if run is None:
@@ -152,19 +149,26 @@ class Run:
 
     def read(self) -> None:
         """The whole of it; the lease is given back with the last write."""
-        calendar = self.connection.calendar_id
-        is_same = self.row.calendar_id == calendar
-        is_due = self.row.full_at + FULL_EVERY.total_seconds() <= to_epoch(now())
-        values: dict[str, Any] = {"calendar_id": calendar, "sync_token": ""}
-        if self.connection.import_busy:
-            token = self.row.sync_token if is_same and not is_due else ""
-            reading = self._changes(token)
+        connection, row, began = self.connection, self.row, to_epoch(now())
+        calendar = connection.calendar_id
+        is_same = row.calendar_id == calendar
+        is_due = row.full_at + FULL_EVERY.total_seconds() <= began
+        values: dict[str, Any] = {
+            "calendar_id": calendar,
+            "label": connection.label,
+            "sync_token": "",
+            "began_at": began,
+        }
+        if connection.import_busy:
+            reading = self._changes(row.sync_token if is_same and not is_due else "")
             self._apply(reading)
-            values["sync_token"] = reading.token
+            values |= {"sync_token": reading.token, "zone": reading.zone}
             if reading.is_full:
-                values["full_at"] = to_epoch(now())
+                values["full_at"] = began
+        else:
+            self._apply(Reading(is_full=True))
         channel = self._channel(is_same=is_same)
-        if not is_same:
+        if not is_same or row.label != connection.label:
             # Before the row says that it was: a sync that fails here asks for it again.
             queue.send(queue.work(queue.OUTWARD, self.tenant.practice, self.expert))
         self._finish({**values, **channel})
@@ -175,9 +179,13 @@ class Run:
         window = Window.of(now(), self._horizon())
         if token:
             try:
-                return self._pages({"syncToken": token}, window)
+                reading = self._pages({"syncToken": token}, window)
             except (SyncTokenGone, Refused):
                 count("CalendarSyncTokensGone")
+            else:
+                # On other clocks every all-day event is at another time, of which nobody tells.
+                if reading.zone == self.row.zone:
+                    return reading
         bounds = {
             "timeMin": to_text(from_epoch(window.low)),
             "timeMax": to_text(from_epoch(window.high)),
@@ -202,7 +210,7 @@ class Run:
             for event in changes.events:
                 span = span_of(event, zone, window, owner)
                 reading.spans[entry_of(str(event["id"]))] = span
-            page, reading.token = changes.page, changes.token
+            page, reading.token, reading.zone = changes.page, changes.token, zone
             if not page:
                 return reading
 
@@ -231,16 +239,18 @@ class Run:
             self.row.key,
             "running_until = :lease",
             values={":lease": self.lease},
-            label=LEASE_LABEL,
+            label=GUARD,
         )
         Changes(self.tenant, self.expert, known, guard).make(wanted)
 
     def _channel(self, *, is_same: bool) -> dict[str, Any]:
-        """Attributes of the channel that tells of changes: the one there is, or a new one."""
+        """Attributes of the channel that tells of changes: the one there is, a new one, or none."""
         row, base = self.row, settings.load(PushSettings).api_url
         ends = to_epoch(now() + RENEW_BEFORE)
-        is_wanted = bool(base) and self.connection.import_busy
-        if not is_wanted or (is_same and row.channel and row.channel_until > ends):
+        if not self.connection.import_busy:
+            self._stop_old()
+            return {"channel": "", "resource": "", "channel_until": ""}
+        if not base or (is_same and row.channel and row.channel_until > ends):
             return {}
         channel, token = str(uuid.uuid4()), secrets.token_urlsafe(32)
         until = to_epoch(now() + CHANNEL_LIFE)
@@ -294,7 +304,7 @@ class Run:
     # the lease
 
     def _finish(self, values: dict[str, Any]) -> None:
-        told = values.get("channel_until", self.row.channel_until)
+        told = values.get("channel_until", self.row.channel_until) or 0
         instant = now()
         again = to_epoch(instant + POLL)
         if told:
@@ -317,12 +327,12 @@ class Run:
             return
 
     def _release(self, values: dict[str, Any], remove: Iterable[str] = ()) -> None:
-        values = {name: value for name, value in values.items() if value != ""}
-        gone = [name for name in ("sync_token",) if name not in values and "read_at" in values]
+        """Write the row for the last time; what is empty goes."""
+        empty = [name for name, value in values.items() if value == ""]
         action = table.update(
             self.row.key,
-            set_=values,
-            remove=["running_until", *gone, *remove],
+            set_={name: value for name, value in values.items() if value != ""},
+            remove=["running_until", *empty, *remove],
             condition="running_until = :lease",
             values={":lease": self.lease},
         )
@@ -332,148 +342,24 @@ class Run:
             raise Superseded from None
 
 
-def place(at: int, tenant: Tenant, expert: str) -> str:
-    """Where a connection is on the list of those that have to be looked at."""
-    return f"{to_text(from_epoch(at))}#{tenant.practice}#{expert}"
-
-
-# ---------------------------------------------------------------- the rows
-
-
-def known_times(tenant: Tenant, expert: str) -> dict[str, Known]:
-    """Every event that is in our rows, by its entry."""
-    prefix = busy_key(tenant, expert, "x")
-    query = table.Query(prefix.pk, begins=f"{BUSY}#", consistent=True)
-    return dict(_known(raw) for raw in query.all())
-
-
-def times_of(tenant: Tenant, expert: str, entries: Iterable[str]) -> dict[str, Known]:
-    """Those of these events that are in our rows."""
-    rows = table.batch_get_raw([busy_key(tenant, expert, entry) for entry in entries])
-    return dict(_known(raw) for raw in rows.values())
-
-
-def _known(raw: table.Raw) -> tuple[str, Known]:
-    row = table.from_raw(raw)
-    was = Span(int(row["was_start"]), int(row["was_end"])) if "was_start" in row else None
-    entry = raw["sk"]["S"].partition("#")[2]
-    return entry, Known(Span(int(row["start"]), int(row["end"])), was)
-
-
-@dataclass
-class Changes:
-    """Events put into their days' rows and taken out of them, a transaction's worth at a time."""
-
-    tenant: Tenant
-    expert: str
-    known: Mapping[str, Known]
-    guard: table.Action | None
-    rows: list[table.Action] = field(default_factory=list)
-    sets: dict[date, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
-    drops: dict[date, set[str]] = field(default_factory=lambda: defaultdict(set))
-
-    def make(self, wanted: Mapping[str, Span | None]) -> None:
-        """Write what differs. Raises Superseded where the lease is gone."""
-        for entry, span in wanted.items():
-            known = self.known.get(entry)
-            if known is None and span is None:
-                continue
-            if known and span == known.span and known.was is None:
-                continue
-            old = known.days() if known else set()
-            new = set(span.days()) if span else set()
-            if len(old | new) + 1 > ROOM:
-                self.flush()
-                self._long(entry, span, known)
-                continue
-            if 1 + len(self.rows) + len({*self.sets, *self.drops} | old | new) > ROOM:
-                self.flush()
-            self.rows.append(self._row(entry, span))
-            self._days(entry, span, old - new, new)
-        self.flush()
-
-    def _days(
-        self, entry: str, span: Span | None, out: Iterable[date], into: Iterable[date]
-    ) -> None:
-        for day in out:
-            self.drops[day].add(entry)
-        for day in into:
-            self.sets[day][entry] = span.text() if span else ""
-
-    def _long(self, entry: str, span: Span | None, known: Known | None) -> None:
-        """More days than a transaction has room for: the row says where it may be until then."""
-        here = span or (known.span if known else None)
-        if here is None:
-            return
-        old = known.days() if known else set()
-        hull = _hull(known) if known else here
-        self.rows.append(self._row(entry, here, hull))
-        self.flush()
-        new = set(span.days()) if span else set()
-        for chunk in _chunks(sorted(old | new)):
-            into = [day for day in chunk if day in new]
-            self._days(entry, span, [day for day in chunk if day not in new], into)
-            self.flush()
-        self.rows.append(self._row(entry, span))
-        self.flush()
-
-    def _row(self, entry: str, span: Span | None, was: Span | None = None) -> table.Action:
-        key = busy_key(self.tenant, self.expert, entry)
-        if span is None:
-            return table.delete(key)
-        values = {"start": span.start, "end": span.end}
-        if was:
-            return table.update(key, set_={**values, "was_start": was.start, "was_end": was.end})
-        return table.update(key, set_=values, remove=["was_start", "was_end"])
-
-    def flush(self) -> None:
-        """One transaction, if there is anything to write."""
-        days = sorted({*self.sets, *self.drops})
-        if not days and not self.rows:
-            return
-        today = now().date() - timedelta(days=2)
-        actions = [*self.rows, *(self._day(day, today) for day in days)]
-        if self.guard:
-            actions.append(self.guard)
-        try:
-            table.transact(actions)
-        except table.ConditionFailed:
-            raise Superseded from None
-        self.rows, self.sets, self.drops = [], defaultdict(dict), defaultdict(set)
-
-    def _day(self, day: date, today: date) -> table.Action:
-        key = self.tenant.external(self.expert, day)
-        if day < today and not self.sets.get(day):
-            # Over: nobody reads it again, and all its other entries are over as well.
-            return table.delete(key)
-        return table.update(
-            key,
-            set_=self.sets.get(day, {}),
-            add={"version": 1},
-            remove=sorted(self.drops.get(day, set()) - self.sets.get(day, {}).keys()),
-        )
-
-
-def _hull(known: Known) -> Span:
-    days = [known.span, *([known.was] if known.was else [])]
-    return Span(min(one.start for one in days), max(one.end for one in days))
-
-
-def _chunks(days: list[date]) -> Iterator[list[date]]:
-    for start in range(0, len(days), ROOM):
-        yield days[start : start + ROOM]
-
-
 def forget(tenant: Tenant, expert: str) -> None:
-    """Take every busy time out, where the calendar is disconnected or not to be read.
+    """Take every busy time out where the calendar was disconnected, and what the worker knew.
 
-    Raises Later while a sync runs.
+    Raises Later where the calendar was connected again meanwhile: then there is nothing to forget.
     """
     connection = find(tenant, expert)
-    if connection is not None and connection.is_open and connection.import_busy:
+    if connection is None or connection.state != State.DISCONNECTED:
         return
-    running = Sync.read(sync_key(tenant, expert)).running_until
-    if running > to_epoch(now()) * MICRO:
-        raise queue.Later
+    as_read = table.check(
+        connection.key,
+        "#version = :version",
+        names={"#version": "version"},
+        values={":version": int(connection.version)},
+        label=GUARD,
+    )
     known = known_times(tenant, expert)
-    Changes(tenant, expert, known, None).make(dict.fromkeys(known))
+    try:
+        Changes(tenant, expert, known, as_read).make(dict.fromkeys(known))
+        table.transact([table.delete(sync_key(tenant, expert)), as_read])
+    except (Superseded, table.ConditionFailed):
+        raise queue.Later from None

@@ -2,8 +2,10 @@
 
 An event's id is made of what it stands for, so that an insert which was done twice is found out
 (409) and becomes a change. What Google was last told is kept as a digest, with a lease: of two
-messages about one appointment only one writes at a time, and both write what is true then. The
-write of the meeting's link causes another message, which finds the digest as it is.
+messages about one appointment only one writes at a time, and both write what is true then: the row
+is read before the appointment, and counts its leases, so that who has read an older appointment
+finds that another has had its turn. The write of the meeting's link causes another message, which
+finds the digest as it is.
 
 The seats of a group share one event: it is there as long as anybody has a seat.
 """
@@ -11,13 +13,14 @@ The seats of a group share one event: it is there as long as anybody has a seat.
 import base64
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from consulta.calendars import queue, tokens
 from consulta.calendars.busy_times import MAX_DAYS, OURS, OWNER, owner_mark
-from consulta.calendars.google import Calendars, Exists, Missing, Revoked
+from consulta.calendars.google import Calendars, Exists, Missing, Refused, Revoked
 from consulta.calendars.records import (
     ConnectionItem,
     Label,
@@ -40,6 +43,8 @@ KEPT = timedelta(days=90)
 PAGE = 100
 # What happened stays in the calendar.
 _PAST = frozenset({Status.COMPLETED, Status.NO_SHOW})
+# What may have to be written, or taken out because it was called off while nothing was connected.
+_LOOKED_AT = OPEN | {Status.CANCELLED}
 _DEADLINE_S = 8.0
 
 
@@ -54,7 +59,7 @@ class Told:
     digest: str = ""
     meeting_url: str = ""
     group: str = ""
-    running_until: int = 0
+    turn: int = 0
 
     @classmethod
     def read(cls, key: Key) -> "Told":
@@ -63,7 +68,7 @@ class Told:
         row = table.from_raw(raw) if raw else {}
         texts = ("consent", "expert", "calendar_id", "digest", "meeting_url", "group")
         values: dict[str, Any] = {name: str(row[name]) for name in texts if name in row}
-        return cls(key, running_until=int(row.get("running_until", 0)), **values)
+        return cls(key, turn=int(row.get("turn", 0)), **values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,6 @@ class Unit:
     ``keep`` leaves what is there as it is; without ``seats`` the event goes.
     """
 
-    key: Key
     event_id: str
     expert: str
     seats: tuple[AppointmentItem, ...] = ()
@@ -91,23 +95,24 @@ def sync_appointment(tenant: Tenant, appointment_id: str) -> None:
 
     Raises Later where another does so, Unavailable where Google is away.
     """
-    item = table.get(AppointmentItem, tenant.item(APPOINTMENT, appointment_id))
+    item = _item(tenant, appointment_id)
     if item is None:
         return
     if item.seats > 1:
         _sync_seat(tenant, item)
         return
-    _settle(tenant, _single(tenant, item))
+    _settle(tenant, event_key(tenant, appointment_id), lambda: _single(tenant, appointment_id))
 
 
-def sync_group(tenant: Tenant, service: str, expert: str, start: str) -> None:
-    """The same for all seats of one time."""
-    _settle(tenant, _group(tenant, service, expert, start))
+def _item(tenant: Tenant, appointment_id: str) -> AppointmentItem | None:
+    return table.get(AppointmentItem, tenant.item(APPOINTMENT, appointment_id))
 
 
-def _single(tenant: Tenant, item: AppointmentItem) -> Unit:
+def _single(tenant: Tenant, appointment_id: str) -> Unit | None:
+    item = _item(tenant, appointment_id)
+    if item is None:
+        return None
     return Unit(
-        event_key(tenant, item.item_id),
         event_id(tenant.practice, item.item_id),
         item.expert_id,
         (item,) if item.status in OPEN else (),
@@ -120,18 +125,25 @@ def _sync_seat(tenant: Tenant, item: AppointmentItem) -> None:
     row = Told.read(event_key(tenant, item.item_id))
     name = f"{item.service_id}@{item.expert_id}@{to_text(item.start)}"
     if row.group and row.group != name:
-        sync_group(tenant, *row.group.split("@"))
-    sync_group(tenant, *name.split("@"))
+        _sync_group(tenant, row.group, item.key)
+    _sync_group(tenant, name, item.key)
     if row.group != name:
         expires = to_epoch(item.end + KEPT)
         table.transact([table.update(row.key, set_={"group": name, "expires_at": expires})])
 
 
-def _group(tenant: Tenant, service: str, expert: str, start: str) -> Unit:
+def _sync_group(tenant: Tenant, name: str, told: Key) -> None:
+    """All seats of one time, as ``name`` has it; ``told`` is the one that there is news of."""
+    service, expert, start = name.split("@")
+    key = group_key(tenant, service, expert, start)
+    _settle(tenant, key, lambda: _group(tenant, service, expert, start, told))
+
+
+def _group(tenant: Tenant, service: str, expert: str, start: str, told: Key) -> Unit:
     partition = tenant.listing_by(APPOINTMENT, "EXPERT", expert)
     listed = table.Query(partition, index="l2", begins=f"{start}#").all()
-    # The index may be behind; the items themselves are not.
-    found = table.batch_get_raw([Key(raw["pk"]["S"], ITEM) for raw in listed])
+    # The index may be behind; the items themselves are not, nor is the one that is the news.
+    found = table.batch_get_raw([told, *(Key(raw["pk"]["S"], ITEM) for raw in listed)])
     items = sorted((AppointmentItem.read(raw) for raw in found.values()), key=lambda i: i.item_id)
     there = [
         item
@@ -139,7 +151,6 @@ def _group(tenant: Tenant, service: str, expert: str, start: str) -> Unit:
         if (item.service_id, item.expert_id, to_text(item.start)) == (service, expert, start)
     ]
     return Unit(
-        group_key(tenant, service, expert, start),
         event_id(tenant.practice, service, expert, start),
         expert,
         tuple(item for item in there if item.status in OPEN),
@@ -150,61 +161,73 @@ def _group(tenant: Tenant, service: str, expert: str, start: str) -> Unit:
 # ---------------------------------------------------------------- one event
 
 
-def _settle(tenant: Tenant, unit: Unit) -> None:
-    row = Told.read(unit.key)
-    if unit.keep and not unit.seats:
+def _settle(tenant: Tenant, key: Key, read: Callable[[], Unit | None]) -> None:
+    row = Told.read(key)
+    unit = read()
+    if unit is None or (unit.keep and not unit.seats):
         return
     if row.digest and row.expert != unit.expert:
-        # Another expert gives it now.
+        # Another expert gives it now: out of the one's calendar, then all that is true anew.
         _remove(tenant, row, unit.event_id)
-        row = Told.read(unit.key)
-    if unit.seats:
+        _settle(tenant, key, read)
+    elif unit.seats:
         _write(tenant, row, unit)
-    elif row.digest:
+    elif row.digest and _is_open(tenant, row.expert):
+        # Otherwise the row stays: who consents again finds by it that the event has to go.
         _remove(tenant, row, unit.event_id)
+
+
+def _is_open(tenant: Tenant, expert: str) -> bool:
+    connection = find(tenant, expert)
+    return connection is not None and connection.is_open
 
 
 def _write(tenant: Tenant, row: Told, unit: Unit) -> None:
     connection = find(tenant, unit.expert)
     if connection is None or not connection.is_open:
         return
+    try:
+        url = _told(tenant, connection, row, unit)
+        if _is_online(unit.seats[0]):
+            _meet(connection, row.key, unit, url)
+    except Revoked:
+        tokens.mark_revoked(connection)
+
+
+def _told(tenant: Tenant, connection: ConnectionItem, row: Told, unit: Unit) -> str:
+    """Tell Google what it does not know yet; the meeting's link, where that is known."""
     first = unit.seats[0]
     body = event_of(tenant, unit, connection)
     digest = _digest(connection.consent, connection.calendar_id, body)
-    if row.digest != digest:
-        # Of another account, or in the calendar that was chosen before, it is another event.
-        is_there = (row.consent, row.calendar_id) == (connection.consent, connection.calendar_id)
-        held = _Lease.take(row, first.end)
-        try:
-            if row.consent == connection.consent and not is_there:
-                _leave(connection, row, unit.event_id)
-            link = row.meeting_url if is_there else ""
-            wanted = _with_meeting(body, unit) if _is_online(first) and not link else body
-            answer = tokens.asking(
-                connection,
-                lambda calendars: _put(calendars, connection, unit, wanted, is_there=is_there),
-            )
-        except Revoked:
-            tokens.mark_revoked(connection)
-            held.give_back({})
-            return
-        except BaseException:
-            held.give_back({})
-            raise
-        url = str(answer.get("hangoutLink") or link)
-        held.give_back(
-            {
-                "consent": connection.consent,
-                "expert": unit.expert,
-                "calendar_id": connection.calendar_id,
-                "digest": digest,
-                "meeting_url": url,
-            }
+    if row.digest == digest:
+        return row.meeting_url
+    # Of another account, or in the calendar that was chosen before, it is another event.
+    is_there = (row.consent, row.calendar_id) == (connection.consent, connection.calendar_id)
+    link = row.meeting_url if is_there else ""
+    wanted = _with_meeting(body, unit) if _is_online(first) and not link else body
+    held = _Lease.take(row, first.end)
+    try:
+        if row.consent == connection.consent and not is_there:
+            _leave(connection, row, unit.event_id)
+        answer = tokens.asking(
+            connection,
+            lambda calendars: _put(calendars, connection, unit, wanted, is_there=is_there),
         )
-        row = Told.read(unit.key)
-        count("CalendarEventsWritten")
-    if _is_online(first):
-        _meet(connection, row, unit)
+    except BaseException:
+        held.give_back({})
+        raise
+    url = str(answer.get("hangoutLink") or link)
+    held.give_back(
+        {
+            "consent": connection.consent,
+            "expert": unit.expert,
+            "calendar_id": connection.calendar_id,
+            "digest": digest,
+            "meeting_url": url,
+        }
+    )
+    count("CalendarEventsWritten")
+    return url
 
 
 def _leave(connection: ConnectionItem, row: Told, name: str) -> None:
@@ -246,20 +269,29 @@ def _put(
 
 
 def _remove(tenant: Tenant, row: Told, name: str) -> None:
-    """Take the event out of the calendar that it was written into, and forget it."""
+    """Take the event out of the calendar that it was written into, and forget it.
+
+    Under another consent that may be another account, which has no such event or calendar.
+    """
     connection = find(tenant, row.expert)
     held = _Lease.take(row, now())
-    if connection is not None and connection.is_open and connection.consent == row.consent:
+    if connection is not None and connection.is_open:
         try:
             tokens.asking(connection, lambda calendars: calendars.delete(row.calendar_id, name))
+            count("CalendarEventsRemoved")
         except Missing:
             pass
         except Revoked:
             tokens.mark_revoked(connection)
+            held.give_back({})
+            return
+        except Refused as refused:
+            if connection.consent == row.consent or refused.operation.startswith("token."):
+                held.give_back({})
+                raise
         except BaseException:
             held.give_back({})
             raise
-        count("CalendarEventsRemoved")
     held.give_back({}, forget=True)
 
 
@@ -319,12 +351,11 @@ def _digest(*parts: Any) -> str:
 # ---------------------------------------------------------------- the meeting's link
 
 
-def _meet(connection: ConnectionItem, row: Told, unit: Unit) -> None:
+def _meet(connection: ConnectionItem, key: Key, unit: Unit, url: str) -> None:
     """Give every seat the link; while Google still makes it, the message comes again."""
-    url = row.meeting_url
     if not url:
         event = tokens.asking(
-            connection, lambda calendars: calendars.get(row.calendar_id, unit.event_id)
+            connection, lambda calendars: calendars.get(connection.calendar_id, unit.event_id)
         )
         url = str(event.get("hangoutLink") or "")
         if not url:
@@ -332,7 +363,7 @@ def _meet(connection: ConnectionItem, row: Told, unit: Unit) -> None:
             if (request.get("status") or {}).get("statusCode") == "pending":
                 raise queue.Later
             return
-        table.transact([table.update(row.key, set_={"meeting_url": url})])
+        table.transact([table.update(key, set_={"meeting_url": url})])
     for seat in unit.seats:
         _give_link(seat, url)
 
@@ -365,12 +396,13 @@ class _Lease:
         action = table.update(
             row.key,
             set_={"running_until": until, "expires_at": to_epoch(max(end, instant) + KEPT)},
-            # As it was read: whoever wrote in between has told Google something else.
+            add={"turn": 1},
+            # As it was read: whoever had a turn since has told Google something else.
             condition="(attribute_not_exists(running_until) OR running_until <= :now) AND "
-            + ("digest = :digest" if row.digest else "attribute_not_exists(digest)"),
+            + ("turn = :turn" if row.turn else "attribute_not_exists(turn)"),
             values={
                 ":now": int(instant.timestamp() * 1000),
-                **({":digest": row.digest} if row.digest else {}),
+                **({":turn": row.turn} if row.turn else {}),
             },
         )
         try:
@@ -416,7 +448,7 @@ def sync_all(tenant: Tenant, expert: str, after: str = "") -> None:
     queue.send_all(
         queue.work(queue.APPOINTMENT, tenant.practice, raw["pk"]["S"].rpartition("#")[2])
         for raw in found
-        if raw["status"]["S"] in OPEN
+        if raw["status"]["S"] in _LOOKED_AT
     )
     if page.last_key and found:
         last = found[-1]["l2sk"]["S"]

@@ -31,7 +31,9 @@ def handle(event: Event, _context: Any) -> Event:
             return _answer(404, request_id, "not-found", "There is no such resource")
         # "sync" says that the channel is there; we have read the calendar before we asked for it.
         if headers.get("x-goog-resource-state") != "sync":
-            queue.send(queue.work(queue.SYNC, row["practice"], row["expert"]))
+            # Many changes at once are told one by one: a sync that has begun since has seen them.
+            work = queue.work(queue.SYNC, row["practice"], row["expert"])
+            queue.send({**work, "told_at": str(to_epoch(now()))})
             count("CalendarPushes")
     except Exception as error:  # noqa: BLE001  # whatever it is, Google must tell again
         failure("a calendar's change was not queued", error, request=request_id)

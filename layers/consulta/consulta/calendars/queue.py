@@ -1,8 +1,8 @@
 """The calendars' queue: what the worker is asked for, and what of a batch comes again.
 
-Messages are events of the bus, or one of ours: ``{"kind", "practice", "id", "after"?}``. Both name
-something to look at, never what to do with it: the worker reads what is there now, so that twice,
-late and out of order do no harm.
+Messages are events of the bus, or ours: ``{"kind", "practice", "id", "after"?, "told_at"?}``. Both
+name something to look at, never what to do with it: the worker reads what is there now, so that
+twice, late and out of order do no harm.
 """
 
 import json

@@ -19,6 +19,7 @@ from pynamodb.attributes import (
 from consulta.core import table
 from consulta.core.item import InstantAttribute, Item
 from consulta.core.keys import Key, Tenant
+from consulta.core.time import from_epoch, to_text
 from consulta.people.records import EXPERT
 from consulta.scheduling.records import APPOINTMENT, SERVICE
 
@@ -85,15 +86,21 @@ class FeedItem(Item):
 
 @dataclass(frozen=True, slots=True)
 class Sync:
-    """What the worker knows of one connection; epochs in seconds, 0 where there is none."""
+    """What the worker knows of one connection; epochs in seconds, 0 where there is none.
+
+    ``calendar_id`` and ``label`` are what was last written by, ``zone`` what was last read in.
+    """
 
     key: Key
     consent: str = ""
     access: bytes = b""
     access_until: int = 0
     calendar_id: str = ""
+    label: str = ""
+    zone: str = ""
     sync_token: str = ""
     full_at: int = 0
+    began_at: int = 0
     read_at: int = 0
     running_until: int = 0
     channel: str = ""
@@ -106,11 +113,26 @@ class Sync:
         """The row as it is; an empty one where there is none."""
         raw = table.get_raw(key)
         row = table.from_raw(raw) if raw else {}
-        texts = ("consent", "calendar_id", "sync_token", "channel", "resource", "error")
-        numbers = ("access_until", "full_at", "read_at", "running_until", "channel_until")
+        texts = (
+            *("consent", "calendar_id", "label", "zone", "sync_token"),
+            *("channel", "resource", "error"),
+        )
+        numbers = (
+            *("access_until", "full_at", "began_at", "read_at"),
+            *("running_until", "channel_until"),
+        )
         values: dict[str, Any] = {name: str(row[name]) for name in texts if name in row}
         values |= {name: int(row[name]) for name in numbers if name in row}
         return cls(key, access=bytes(row.get("access", b"")), **values)
+
+
+# All that a row has for its sync.
+KNOWN = tuple(name for name in Sync.__slots__ if name != "key")
+
+
+def place(at: int, tenant: Tenant, expert: str) -> str:
+    """Where a connection is on the list of those that have to be looked at, by when."""
+    return f"{to_text(from_epoch(at))}#{tenant.practice}#{expert}"
 
 
 def connection_key(tenant: Tenant, expert: str) -> Key:

@@ -31,7 +31,7 @@ def handle(message: Mapping[str, Any]) -> None:
     tenant, subject = Tenant(message["practice"]), str(message["id"])
     match message["kind"]:
         case queue.SYNC:
-            inward.sync(tenant, subject)
+            inward.sync(tenant, subject, int(message.get("told_at", 0)))
         case queue.OUTWARD:
             outward.sync_all(tenant, subject, str(message.get("after", "")))
         case queue.FORGET:
@@ -43,10 +43,15 @@ def handle(message: Mapping[str, Any]) -> None:
 
 
 def _write(tenant: Tenant, appointment: str) -> None:
-    """One that Google refuses is not tried again: another calendar has to be chosen first."""
+    """One that Google refuses is not tried again: another calendar has to be chosen first.
+
+    Where it is our own credentials that are refused, the message comes again.
+    """
     try:
         outward.sync_appointment(tenant, appointment)
     except (Missing, Refused, Exists) as refused:
+        if refused.operation.startswith("token."):
+            raise
         logger.error(
             "Google refused an appointment",
             extra={"appointment": appointment, "status": refused.status},

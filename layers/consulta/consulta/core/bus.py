@@ -53,7 +53,8 @@ class Event:
     """A change of one of a practice's items.
 
     ``status`` and ``was`` are the item's status (or ``state``) after and before, where it has one;
-    ``moved`` says that its start changed, or its expert.
+    ``moved`` says that its start changed, or its expert: ``start_was`` and ``expert_was`` are both
+    before that, and empty otherwise.
     """
 
     practice: str
@@ -64,6 +65,8 @@ class Event:
     status: str = ""
     was: str = ""
     moved: bool = False
+    start_was: str = ""
+    expert_was: str = ""
 
     @property
     def tenant(self) -> Tenant:
@@ -87,6 +90,7 @@ class Event:
         if not image or found["Keys"]["sk"]["S"] != ITEM or "version" not in image:
             return None
         entity, item_id = parse_item(pk)
+        moved = bool(old and new and any(_text(old, n) != _text(new, n) for n in _PLACE))
         return cls(
             tenant_of(pk).practice,
             entity,
@@ -95,7 +99,8 @@ class Event:
             "created" if not old else "removed" if not new else "changed",
             _text(new, "status") or _text(new, "state"),
             _text(old, "status") or _text(old, "state"),
-            bool(old and new and any(_text(old, n) != _text(new, n) for n in _PLACE)),
+            moved,
+            *(_text(old if moved else None, name) for name in _PLACE),
         )
 
     @classmethod

@@ -47,7 +47,8 @@ class Plan:
                 return found, start or {self._own[0]: {"S": self.partitions[number]}}
             chunk = min(budget, CHUNK if self.where else limit - len(found))
             answer = self._query(self.partitions[number]).page(chunk, start)
-            budget -= chunk
+            # A look at nothing costs something, too: a year of empty months is no endless loop.
+            budget -= max(answer.read, 1)
             room = limit - len(found)
             found += answer.items[:room]
             if len(answer.items) > room:

@@ -121,10 +121,14 @@ def batch_get_raw(
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of raw items and, where there is more, the key to go on from."""
+    """One page of raw items and, where there is more, the key to go on from.
+
+    ``read`` is how many items it took, with those that the filter kept back.
+    """
 
     items: list[Raw]
     last_key: Raw | None
+    read: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +189,7 @@ class Query:
         if start:
             request["ExclusiveStartKey"] = start
         answer = _dynamodb().query(**request)
-        return Page(answer["Items"], answer.get("LastEvaluatedKey"))
+        return Page(answer["Items"], answer.get("LastEvaluatedKey"), answer["ScannedCount"])
 
     def all(self, page_size: int = 500) -> Iterator[Raw]:
         """Every item, page by page: for bounded partitions, walks and tests."""

@@ -56,8 +56,6 @@ def local_day(instant: datetime, zone: str) -> date:
 
 def utc_months(first: datetime, end: datetime) -> Iterator[str]:
     """The UTC months ``yyyy-mm`` of ``first`` to ``end``, both included."""
-    month, last = to_text(first)[:7], to_text(end)[:7]
-    while month <= last:
-        yield month
-        year, number = int(month[:4]), int(month[5:])
-        month = f"{year + number // 12:04d}-{number % 12 + 1:02d}"
+    low, high = first.astimezone(UTC), end.astimezone(UTC)
+    for month in range(low.year * 12 + low.month - 1, high.year * 12 + high.month):
+        yield f"{month // 12:04d}-{month % 12 + 1:02d}"

@@ -15,11 +15,11 @@ from consulta.core.item import Actor
 from consulta.core.keys import Key, parse_item, tenant_of
 from consulta.core.observe import count, logger
 from consulta.core.time import now
-from consulta.money import closing, effects
-from consulta.money.changes import AUTHORIZATION_DUE_WORK, Change
+from consulta.money import closing, effects, package_payments
+from consulta.money.changes import AUTHORIZATION_DUE_WORK
 from consulta.money.orders import Order, load
-from consulta.money.records import PaymentItem, Provider, State
-from consulta.scheduling import appointments, due, packages, transitions
+from consulta.money.records import PaymentItem, State
+from consulta.scheduling import appointments, due, transitions
 from consulta.scheduling.records import (
     APPOINTMENT,
     BLOCKING,
@@ -231,38 +231,22 @@ def _end(appointment: AppointmentItem, by: Actor) -> None:
             appointment = _read(appointment)
             if appointment.status != Status.AWAITING_APPROVAL:
                 return
-        changes = _given_back(payments, by)
+        changes = closing.give_back_all(payments, DECLINED, by)
         request = CancelRequest.model_construct(
             reason_code=CancelReason(str(appointment.cancel_reason)), note=""
         )
         side: transitions.Party = (
             "system" if appointment.approval == Approval.LAPSED else "practice"
         )
-        parts = [
-            *transitions.cancel_actions(appointment, by, request, side),
-            *(action for change in changes for action in change.actions()),
-            *packages.give_back(appointment, side, now(), by),
-        ]
-        if _written(parts):
-            for change in changes:
-                for refund_id in change.refunds:
-                    effects.try_send(appointment.tenant, refund_id, by)
+        also = closing.shown_after(appointment, changes)
+        ending = transitions.cancel_actions(appointment, by, request, side, also=also)
+        # A session goes back; its price, too, where its package was cancelled meanwhile.
+        session, sold = package_payments.session_ended(appointment, side, by)
+        changes += sold
+        if _written([*ending, *session, *(part for one in changes for part in one.actions())]):
+            closing.send(appointment.tenant, changes, by)
             return
         appointment = _read(appointment)
-
-
-def _given_back(payments: list[PaymentItem], by: Actor) -> list[Change]:
-    """All of what was paid: nobody but the patient has lost anything by it."""
-    changes = []
-    for payment in payments:
-        change = Change(payment, by)
-        if change.refundable > 0:
-            if payment.provider == Provider.MANUAL:
-                change.give_back_by_hand(change.refundable, DECLINED)
-            else:
-                change.request_refund(change.refundable, DECLINED)
-            changes.append(change)
-    return changes
 
 
 def _read(appointment: AppointmentItem) -> AppointmentItem:

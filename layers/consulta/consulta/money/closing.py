@@ -74,7 +74,8 @@ def cancel(caller: Principal, appointment_id: str, request: CancelRequest) -> Ap
         transitions.cancel_actions(appointment, by, request, side)
         order = Order.read(caller.tenant, appointment.order_id)
         made = order.payments()
-        shown = _preview(appointment, _paid(made), party)
+        terms = _preview(appointment, _paid(made), party)
+        shown = package_payments.preview(terms, appointment, party)
         if request.preview_hash not in (None, shown.hash):
             raise Conflict(
                 "What cancelling gives back has changed since the preview",
@@ -82,8 +83,8 @@ def cancel(caller: Principal, appointment_id: str, request: CancelRequest) -> Ap
             )
         if _stop_all(made, by):
             continue
-        changes = _give_back(_paid(made), shown.refund, CANCELLED, by)
-        also = {"notify": request.notify, **_shown(appointment, changes)}
+        changes = _give_back(_paid(made), terms.refund, CANCELLED, by)
+        also = {"notify": request.notify, **shown_after(appointment, changes)}
         ending = transitions.cancel_actions(appointment, by, request, side, also=also)
         session, sold = _session(appointment, by, party)
         if _written([*ending, *_actions(changes), *session, *_actions(sold)]):
@@ -101,7 +102,8 @@ def preview(
     if caller.role is Role.PATIENT and instant >= appointment.start:
         raise Conflict("The appointment has begun", extra={"appointment_status": str(status)})
     paid = _paid(Order.read(caller.tenant, appointment.order_id).payments())
-    return _preview(appointment, paid, _party(caller, request.reason_code))
+    party = _party(caller, request.reason_code)
+    return package_payments.preview(_preview(appointment, paid, party), appointment, party)
 
 
 def preview_to_api(shown: Preview) -> CancellationPreview:
@@ -122,6 +124,7 @@ def preview_to_api(shown: Preview) -> CancellationPreview:
         commission_returned=shown.commission_returned,
         step=Step.model_validate(shown.step),
         valid_until=shown.valid_until,
+        session=shown.session,
         hash=shown.hash,
     )
 
@@ -166,7 +169,7 @@ def no_show(caller: Principal, appointment_id: str) -> Appointment:
         paid = _paid(Order.read(caller.tenant, appointment.order_id).payments())
         shown = policy.no_show(appointment.policy, paid=_amount(paid), price=int(appointment.price))
         changes = _give_back(paid, shown.refund, NO_SHOW, caller.actor)
-        also = _shown(appointment, changes)
+        also = shown_after(appointment, changes)
         ending = transitions.no_show_actions(appointment, caller.actor, also=also)
         session, sold = _session(appointment, caller.actor)
         if _written([*ending, *_actions(changes), *session, *_actions(sold)]):
@@ -185,13 +188,13 @@ def _preview(appointment: AppointmentItem, paid: list[PaymentItem], party: Party
         paid=_amount(paid),
         price=int(appointment.price),
         # Rescheduling inside the window does not make a late cancelling an early one (rules §9).
-        start=appointment.notice_start or appointment.start,
+        start=appointment.notice_to,
         at=now(),
         by=party,
     )
 
 
-def _shown(appointment: AppointmentItem, changes: list[Change]) -> dict[str, str]:
+def shown_after(appointment: AppointmentItem, changes: list[Change]) -> dict[str, str]:
     """What it shows of money that goes back by hand, and so at once; a provider's comes later."""
     for change in changes:
         if "refunded" in change.values and change.payment.item_id == appointment.payment_id:
@@ -211,9 +214,7 @@ def _session(
 def _closed(caller: Principal, appointment_id: str, changes: list[Change]) -> Appointment:
     """After the transaction: ask for the refunds, and show what came of it."""
     tenant = caller.tenant
-    for change in changes:
-        for refund_id in change.refunds:
-            effects.try_send(tenant, refund_id, caller.actor)
+    send(tenant, changes, caller.actor)
     found = appointments.load(caller, appointment_id)
     shown = names.to_api(tenant, [found], patients=appointments.sees_patients(caller))
     return shown[0]
@@ -243,7 +244,12 @@ def expire(appointment: AppointmentItem, by: Actor) -> bool:
     if transitions.hold_alive(current, now()):
         # The provider asks the payer for something: the hold was extended, with a due row.
         return True
-    return holds.expire(current, by)
+    # An offer of the waitlist may be a session of a package.
+    session, sold = package_payments.session_ended(current, "system", by)
+    if not holds.expire(current, by, also=[*session, *_actions(sold)]):
+        return False
+    send(tenant, sold, by)
+    return True
 
 
 def _being_made(tenant: Tenant, payment: PaymentItem) -> bool:
@@ -278,6 +284,19 @@ def _left(payment: PaymentItem) -> int:
 
 def _amount(paid: list[PaymentItem]) -> int:
     return sum(_left(payment) for payment in paid)
+
+
+def send(tenant: Tenant, changes: list[Change], by: Actor) -> None:
+    """After the transaction: ask for the refunds that it wrote; what fails is left to the sweep."""
+    for change in changes:
+        for refund_id in change.refunds:
+            effects.try_send(tenant, refund_id, by)
+
+
+def give_back_all(made: list[PaymentItem], reason: str, by: Actor) -> list[Change]:
+    """All that is left of an order's payments: nobody but the patient has lost anything by it."""
+    paid = _paid(made)
+    return _give_back(paid, _amount(paid), reason, by)
 
 
 def _give_back(paid: list[PaymentItem], refund: int, reason: str, by: Actor) -> list[Change]:

@@ -5,6 +5,7 @@ when it is over, whether or not it is paid by then; what was never used goes bac
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from consulta.core import table
 from consulta.core.errors import Conflict
@@ -13,6 +14,7 @@ from consulta.core.time import now, to_text
 from consulta.money.changes import Change
 from consulta.money.orders import Order
 from consulta.money.paid_for import UNPAID
+from consulta.money.policy import Preview
 from consulta.money.records import PaymentItem, Provider
 from consulta.scheduling import packages
 from consulta.scheduling.records import AppointmentItem, PackageItem
@@ -83,14 +85,36 @@ def session_returned(
     if package is None:
         return [], []
     parts = [
-        packages.returned(appointment, now(), by),
+        packages.returned(appointment, package.status, now(), by),
         packages.session_returned(appointment),
     ]
+    worth = _worth(package)
+    return parts, give_back(payments_of(package), worth, by) if worth else []
+
+
+def _worth(package: PackageItem) -> int:
+    """What goes back with a session: its price, where the package was cancelled meanwhile."""
     if package.status != PackageStatus.CANCELLED or package.policy["package"]["unused"] == "none":
-        return parts, []
+        return 0
     used = int(package.used)
-    changes = give_back(payments_of(package), part(package, used) - part(package, used - 1), by)
-    return parts, changes
+    return part(package, used) - part(package, used - 1)
+
+
+def preview(shown: Preview, appointment: AppointmentItem, party: str) -> Preview:
+    """What cancelling means for the session of a package, besides what ``shown`` says."""
+    package = _package(appointment)
+    if package is None:
+        return shown
+    is_returned = packages.is_returned(appointment, party, now())
+    left = sum(Change(payment, Actor("", "")).refundable for payment in payments_of(package))
+    worth = min(_worth(package), left)
+    return replace(
+        shown,
+        session="returned" if is_returned else "forfeited",
+        paid=shown.paid + worth,
+        kept=shown.kept + (0 if is_returned else worth),
+        refund=shown.refund + (worth if is_returned else 0),
+    )
 
 
 def session_ended(

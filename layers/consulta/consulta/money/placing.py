@@ -12,10 +12,12 @@ from consulta.core import table
 from consulta.core.errors import Conflict
 from consulta.core.time import now
 from consulta.money import package_payments, paid_for
+from consulta.money.authorizing import waits_for_approval
 from consulta.money.changes import Change, shown_status
 from consulta.money.paid_for import UNPAID, PaidFor
 from consulta.money.records import State
 from consulta.scheduling import transitions
+from consulta.scheduling.lifecycle import approve_until
 from consulta.scheduling.records import (
     AppointmentItem,
     Approval,
@@ -47,6 +49,10 @@ def pay_for(change: Change, wanted: PaidFor) -> list[table.Action]:
     if appointment.payment_status not in UNPAID:
         raise Conflict("The appointment is paid already, or there is nothing to pay")
     match Status(appointment.status):
+        case Status.HELD if waits_for_approval(appointment) and not change.payment.manual_capture:
+            notice = transitions.notice_s(appointment)
+            until = approve_until(appointment.start, notice, now())
+            return transitions.request_approval_actions(appointment, by, until, also=also)
         case Status.HELD:
             return transitions.confirm_actions(appointment, by, also=also)
         case Status.EXPIRED:

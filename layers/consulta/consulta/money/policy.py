@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from consulta.core.money import share
 
@@ -40,7 +40,8 @@ class Preview:
     """What cancelling now would mean. Amounts in minor units of ``currency``.
 
     ``step`` is the rule that was applied; the same answer holds until ``valid_until``, that instant
-    included (None: for good). ``hash`` changes with the answer.
+    included (None: for good). ``session``: what becomes of a package's session, returned or
+    forfeited, if it is one. ``hash`` changes with the answer.
     """
 
     currency: str
@@ -50,6 +51,7 @@ class Preview:
     commission_returned: bool
     step: dict[str, Any]
     valid_until: datetime | None
+    session: Literal["returned", "forfeited"] | None = None
 
     @property
     def lines(self) -> tuple[Line, ...]:
@@ -60,6 +62,7 @@ class Preview:
     def hash(self) -> str:
         """Of the answer: cancelling carries it, and is refused where the answer has changed."""
         answer = [self.currency, self.paid, self.kept, self.commission_returned, self.step]
+        answer += [self.session] if self.session else []
         text = json.dumps(answer, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 

@@ -13,7 +13,14 @@ from consulta.core import table
 from consulta.core.item import Actor, Item
 from consulta.core.observe import count
 from consulta.core.time import now, to_text
-from consulta.notifications.records import NOTIFICATION, Kind, NotificationItem, State, key_of
+from consulta.notifications.records import (
+    BY_EVENT,
+    NOTIFICATION,
+    Kind,
+    NotificationItem,
+    State,
+    key_of,
+)
 from consulta.notifications.rules import Due
 
 # Longer than one invocation can last (Timeout in template.yaml), shorter than the queue's
@@ -101,6 +108,8 @@ def tidy(notices: Iterable[NotificationItem], wanted: Iterable[Due], by: Actor) 
     """Settle what a dead sender left, and is no longer due."""
     still = set(wanted)
     for notice in notices:
+        if notice.kind in BY_EVENT:
+            continue
         over = not notice.claimed_until or notice.claimed_until <= now()
         if notice.status == State.PENDING and over and due_of(notice) not in still:
             settle(notice, by, State.SKIPPED, reason=SUPERSEDED)

@@ -63,6 +63,13 @@ class People:
         member = table.get(MemberItem, tenant.item(MEMBER, expert.member_id)) if expert else None
         return cls(PracticeItem.read(found[practice_key]), patient, expert, member)
 
+    @classmethod
+    def about(
+        cls, item: AppointmentItem | SeriesItem, expert_id: str | None = None
+    ) -> "People | None":
+        """Those of an item; with another expert than it has, where ``expert_id`` is given."""
+        return cls.read(item.tenant, item.patient_id, expert_id or item.expert_id)
+
     @property
     def language(self) -> texts.Language:
         """The language of the practice's mails."""
@@ -98,6 +105,17 @@ def about(
     if due.kind not in _INVITES and due.kind is not Kind.CANCELLED:
         return Letter(text.subject, text.text)
     return Letter(text.subject, text.text, _invitation(due, item, people.language))
+
+
+def about_replaced(due: Due, item: AppointmentItem, people: People, start: datetime) -> Letter:
+    """To the expert whom an appointment left, which began at ``start`` then. It is no longer theirs
+    to see: the link is to those that are.
+    """
+    language = people.language
+    when = texts.when(start, item.zone, language)
+    facts = texts.Facts(practice=people.practice.name, when=when, link=link("appointments"))
+    text = texts.letter(due, facts, language)
+    return Letter(text.subject, text.text)
 
 
 def _invitation(
@@ -152,7 +170,7 @@ def about_series(
         practice=people.practice.name,
         when="",
         dates=tuple(texts.when(one.start, one.zone, language) for one in booked),
-        expert=people.expert.name if people.expert else "",
+        expert=people.expert.name if people.expert and not due.to_expert else "",
         link=link("series", series.item_id),
     )
     text = texts.letter(due, facts, language)
@@ -187,9 +205,9 @@ def _address(item: AppointmentItem) -> str:
     return str((item.location or {}).get("address") or "")
 
 
-def link(what: str, item_id: str) -> str:
+def link(*path: str) -> str:
     """A page of the front end; who opens it has to be signed in."""
-    return f"{settings.load(AppSettings).app_url.rstrip('/')}/{what}/{item_id}"
+    return "/".join([settings.load(AppSettings).app_url.rstrip("/"), *path])
 
 
 def _until(due: Due, item: AppointmentItem) -> datetime | None:

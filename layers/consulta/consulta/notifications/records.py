@@ -23,16 +23,28 @@ class Kind(StrEnum):
     CANCELLED = "cancelled"
     SLOT_LOST = "slot_lost"
     WAITLIST_OFFER = "waitlist_offer"
+    OFFER_LAPSED = "offer_lapsed"
     SERIES = "series"
     APPROVAL_REQUESTED = "approval_requested"
     EXPERT_BOOKED = "expert_booked"
     EXPERT_RESCHEDULED = "expert_rescheduled"
     EXPERT_CANCELLED = "expert_cancelled"
+    EXPERT_REPLACED = "expert_replaced"
+    EXPERT_SERIES = "expert_series"
 
 
 TO_EXPERT = frozenset(
-    {Kind.APPROVAL_REQUESTED, Kind.EXPERT_BOOKED, Kind.EXPERT_RESCHEDULED, Kind.EXPERT_CANCELLED}
+    {
+        Kind.APPROVAL_REQUESTED,
+        Kind.EXPERT_BOOKED,
+        Kind.EXPERT_RESCHEDULED,
+        Kind.EXPERT_CANCELLED,
+        Kind.EXPERT_REPLACED,
+        Kind.EXPERT_SERIES,
+    }
 )
+# Due by one event alone, whatever the appointment is now: only that event says they no longer are.
+BY_EVENT = frozenset({Kind.SLOT_LOST, Kind.EXPERT_REPLACED})
 
 
 class State(StrEnum):

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from consulta.core.bus import Event
+from consulta.core.time import from_text
 from consulta.notifications.records import TO_EXPERT, Kind
-from consulta.scheduling.records import AppointmentItem, Approval, Status
+from consulta.scheduling.records import OPEN, AppointmentItem, Approval, Status
 
 _BOOKED = frozenset({Kind.BOOKED, Kind.APPROVED, Kind.RESCHEDULED})
 _REFUSED = frozenset({Approval.DECLINED, Approval.LAPSED})
@@ -48,22 +49,30 @@ def due(item: AppointmentItem, event: Event, told: Told, at: datetime) -> list[D
 
     ``event`` is a transition (:func:`is_transition`).
     """
-    match Status(item.status):
-        case Status.CANCELLED:
-            return _cancelled(item, event, told)
-        case _ if item.start <= at:
-            return []
+    status = Status(item.status)
+    if status is Status.CANCELLED:
+        return _cancelled(item, event, told)
+    if item.start <= at:
+        return []
+    match status:
         case Status.HELD:
             return _held(item, at)
         case Status.AWAITING_APPROVAL:
-            # Answered already, it is on its way to what it will be told as.
-            waits = item.approval == Approval.NEEDED
-            asked = [Due(Kind.REQUESTED), Due(Kind.APPROVAL_REQUESTED)] if waits else []
-            return [*asked, *_moved(item)]
+            return _awaiting(item, event, told)
         case Status.CONFIRMED:
             return _confirmed(item, event, told)
-        case _:
-            return []
+    # What is reserved until it is paid says until when; an offer waits for an answer.
+    lapsed = status is Status.EXPIRED and Due(Kind.WAITLIST_OFFER) in told
+    return [Due(Kind.OFFER_LAPSED)] if lapsed else []
+
+
+def replaced(item: AppointmentItem, event: Event, at: datetime) -> Due | None:
+    """The notice to the expert whose appointment became another's by this event."""
+    if event.was not in OPEN or event.expert_was in ("", item.expert_id):
+        return None
+    if from_text(event.start_was) <= at:
+        return None
+    return Due(Kind.EXPERT_REPLACED, str(event.version))
 
 
 def _held(item: AppointmentItem, at: datetime) -> list[Due]:
@@ -74,15 +83,22 @@ def _held(item: AppointmentItem, at: datetime) -> list[Due]:
     return [PAY_APPROVED if item.approval == Approval.GIVEN else Due(Kind.HOLD)]
 
 
+def _awaiting(item: AppointmentItem, event: Event, told: Told) -> list[Due]:
+    # Answered already, it is on its way to what it will be told as.
+    waits = item.approval == Approval.NEEDED
+    asked = [Due(Kind.REQUESTED), Due(Kind.APPROVAL_REQUESTED)] if waits else []
+    return [*asked, *_moved(item, event, told)]
+
+
 def _confirmed(item: AppointmentItem, event: Event, told: Told) -> list[Due]:
-    moved = _moved(item)
+    moved = _moved(item, event, told)
     # The expert has said yes, and it was paid then: that it was accepted is known.
     paid_after = event.was == Status.HELD or PAY_APPROVED in told
     if item.approval == Approval.GIVEN and not paid_after:
         return [*_unless(told, Due(Kind.BOOKED), Due(Kind.APPROVED)), *moved]
     # What a series made confirmed is told of once, as a whole; what had to be paid or approved, by
     # itself. What was moved meanwhile is told with its new time.
-    in_series = item.series_id and event.was not in {Status.HELD, Status.AWAITING_APPROVAL}
+    in_series = item.series_id and not event.was
     if in_series or (moved and not paid_after):
         return moved
     # An expert who was asked for it knows.
@@ -95,11 +111,22 @@ def _unless(told: Told, other: Due, one: Due) -> list[Due]:
     return [] if other in told else [one]
 
 
-def _moved(item: AppointmentItem) -> list[Due]:
-    count = str(int(item.rescheduled or 0))
-    if count == "0":
+def _moved(item: AppointmentItem, event: Event, told: Told) -> list[Due]:
+    """Who gives it since the move has heard nothing of it before: to them it is a new one."""
+    count = int(item.rescheduled or 0)
+    if not count:
         return []
-    return [Due(Kind.RESCHEDULED, count), Due(Kind.EXPERT_RESCHEDULED, count)]
+    moved, booked, asked = (
+        Due(Kind.EXPERT_RESCHEDULED, str(count)),
+        Due(Kind.EXPERT_BOOKED, str(count + 1)),
+        Due(Kind.APPROVAL_REQUESTED, str(count + 1)),
+    )
+    expert = [one for one in (moved, booked, asked) if one in told]
+    if not expert:
+        waits = item.status == Status.AWAITING_APPROVAL and item.approval == Approval.NEEDED
+        is_new = event.expert_was not in ("", item.expert_id)
+        expert = [moved if not is_new else asked if waits else booked]
+    return [Due(Kind.RESCHEDULED, str(count)), *expert]
 
 
 def _cancelled(item: AppointmentItem, event: Event, told: Told) -> list[Due]:

@@ -142,6 +142,11 @@ _OPENINGS: dict[Language, dict[str, _Opening]] = {
             "You are on the waitlist of {practice}, and this time has become free. It is kept for "
             "you until {until}: open the link below to take it.",
         ),
+        Kind.OFFER_LAPSED: (
+            "The time that was offered to you is gone",
+            "{practice} kept this time for you from the waitlist. It was not taken in time, and is "
+            "not kept for you any more.",
+        ),
         Kind.SERIES: (
             "Your appointments are booked",
             "{practice} has booked these appointments for you.",
@@ -162,6 +167,15 @@ _OPENINGS: dict[Language, dict[str, _Opening]] = {
         Kind.EXPERT_CANCELLED: (
             "An appointment was cancelled",
             "An appointment with you at {practice} was cancelled.",
+        ),
+        Kind.EXPERT_REPLACED: (
+            "An appointment is no longer with you",
+            "This appointment with you at {practice} has gone to somebody else. Your time is free "
+            "again.",
+        ),
+        Kind.EXPERT_SERIES: (
+            "You have new appointments",
+            "These appointments with you at {practice} were booked.",
         ),
     },
     "es": {
@@ -204,6 +218,11 @@ _OPENINGS: dict[Language, dict[str, _Opening]] = {
             "Estás en la lista de espera de {practice} y se liberó este horario. Te lo guarda "
             "hasta el {until}: abre el enlace de abajo para tomarlo.",
         ),
+        Kind.OFFER_LAPSED: (
+            "El horario que te ofrecimos ya no está guardado",
+            "{practice} te guardaba este horario de la lista de espera. No se tomó a tiempo y ya "
+            "no está guardado para ti.",
+        ),
         Kind.SERIES: (
             "Tus citas están reservadas",
             "{practice} reservó estas citas para ti.",
@@ -224,6 +243,14 @@ _OPENINGS: dict[Language, dict[str, _Opening]] = {
         Kind.EXPERT_CANCELLED: (
             "Una cita fue cancelada",
             "Una cita contigo en {practice} fue cancelada.",
+        ),
+        Kind.EXPERT_REPLACED: (
+            "Una cita ya no es contigo",
+            "Esta cita contigo en {practice} pasó a otra persona. Tu horario queda libre.",
+        ),
+        Kind.EXPERT_SERIES: (
+            "Tienes nuevas citas",
+            "Se reservaron estas citas contigo en {practice}.",
         ),
     },
     "pt": {
@@ -272,6 +299,11 @@ _OPENINGS: dict[Language, dict[str, _Opening]] = {
             "O seu nome está na lista de espera de {practice}, e este horário ficou livre. Está "
             "guardado até {until}: abra o link abaixo para ficar com ele.",
         ),
+        Kind.OFFER_LAPSED: (
+            "O horário oferecido já não está guardado",
+            "{practice} guardava este horário da lista de espera. Não foi aceite a tempo e já não "
+            "está guardado.",
+        ),
         Kind.SERIES: (
             "As suas consultas estão marcadas",
             "{practice} marcou estas consultas.",
@@ -292,6 +324,15 @@ _OPENINGS: dict[Language, dict[str, _Opening]] = {
         Kind.EXPERT_CANCELLED: (
             "Uma consulta foi cancelada",
             "Uma consulta da sua agenda em {practice} foi cancelada.",
+        ),
+        Kind.EXPERT_REPLACED: (
+            "Uma consulta saiu da sua agenda",
+            "Esta consulta da sua agenda em {practice} passou para outra pessoa. O seu horário "
+            "está livre.",
+        ),
+        Kind.EXPERT_SERIES: (
+            "Novas consultas na sua agenda",
+            "Foram marcadas estas consultas na sua agenda em {practice}.",
         ),
     },
 }

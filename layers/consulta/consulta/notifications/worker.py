@@ -20,7 +20,7 @@ from consulta.core import mail, table
 from consulta.core.bus import Event
 from consulta.core.item import Actor
 from consulta.core.observe import count, failure, logger
-from consulta.core.time import now
+from consulta.core.time import from_text, now
 from consulta.money.placing import SLOT_LOST
 from consulta.money.records import REFUND, RefundItem
 from consulta.notifications import claims, letters, rules
@@ -66,7 +66,19 @@ def _appointment(event: Event, by: Actor) -> None:
     desk = Desk.of(item, by)
     due = rules.due(item, event, list(desk.notices), now())
     claims.tidy(desk.notices.values(), due, by)
-    desk.tell(due, lambda one, who: letters.about(one, item, who))
+    replaced = rules.replaced(item, event, now())
+    if replaced is None:
+        desk.tell(due, lambda one, who: letters.about(one, item, who))
+        return
+    start = from_text(event.start_was)
+    try:
+        desk.tell(due, lambda one, who: letters.about(one, item, who))
+    finally:
+        desk.tell(
+            [replaced],
+            lambda one, who: letters.about_replaced(one, item, who, start),
+            expert_id=event.expert_was,
+        )
 
 
 def _refund(event: Event, by: Actor) -> None:
@@ -84,7 +96,7 @@ def _refund(event: Event, by: Actor) -> None:
 
 
 def _series(event: Event, by: Actor) -> None:
-    """All of its appointments are booked: one mail for them together."""
+    """All of its appointments are booked: one mail for them together, to either side."""
     if event.was != SeriesStatus.PLACING or event.status != SeriesStatus.READY:
         return
     series = table.get(SeriesItem, event.key)
@@ -94,7 +106,8 @@ def _series(event: Event, by: Actor) -> None:
     if booked:
         desk = Desk.of(series, by)
         desk.tell(
-            [Due(Kind.SERIES)], lambda one, who: letters.about_series(one, series, booked, who)
+            [Due(Kind.SERIES), Due(Kind.EXPERT_SERIES)],
+            lambda one, who: letters.about_series(one, series, booked, who),
         )
 
 
@@ -114,11 +127,13 @@ class Desk:
         """With the notices as they are now."""
         return cls(item, by, {claims.due_of(notice): notice for notice in claims.of(item.pk)})
 
-    def tell(self, due: Sequence[Due], write: Write) -> None:
-        """Send what is due and was not. What one notice runs into does not keep the others."""
+    def tell(self, due: Sequence[Due], write: Write, *, expert_id: str | None = None) -> None:
+        """Send what is due and was not; to another expert than the item's by ``expert_id``.
+
+        What one notice runs into does not keep the others.
+        """
         left = [one for one in due if self._is_open(one)]
-        item = self.item
-        who = People.read(item.tenant, item.patient_id, item.expert_id) if left else None
+        who = People.about(self.item, expert_id) if left else None
         if who is None:
             return
         again: NotYet | Postponed | None = None

@@ -5,6 +5,7 @@ rooms, then everything at once on condition that those rows are as they were rea
 that race reads again; it is over early only where this very time is taken.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -20,7 +21,7 @@ from consulta.core.keys import Key, Tenant
 from consulta.core.permissions import Role
 from consulta.core.time import from_epoch, now, to_epoch
 from consulta.people.records import PATIENT, PRACTICE, PatientItem, PracticeItem
-from consulta.scheduling import appointments, due, names, packages
+from consulta.scheduling import appointments, due, names, packages, paying
 from consulta.scheduling.busy import CALENDAR, HOLDS, put_hold
 from consulta.scheduling.drafts import (
     FULLY_BOOKED,
@@ -52,8 +53,6 @@ ALTERNATIVE_EXPERTS = 3
 # What another booking may have changed meanwhile: read again, try again.
 _RACED = frozenset({CALENDAR, HOLDS})
 PACKAGE_KIND = "PACKAGE"
-# Payees are money's, which imports this; what says whether one can capture later is read here.
-PAYEE = "PAYEE"
 
 Also = Callable[[AppointmentItem], list[table.Action]]
 
@@ -210,7 +209,10 @@ class _Placing:
         raw = self.found.get(self.tenant.item(SERVICE, self.wanted.service_id))
         if raw is None:
             raise NotFound
-        experts = list(ServiceItem.read(raw).expert_ids)
+        service = ServiceItem.read(raw)
+        if service.deleted_at is not None:
+            raise NotFound
+        experts = list(service.expert_ids)
         keys = [key for e in experts for key in Offer.keys(self.tenant, self.wanted.service_id, e)]
         self.found |= table.batch_get_raw(keys) if keys else {}
         drafts: list[Draft] = []
@@ -271,11 +273,10 @@ class _Placing:
     # ------------------------------------------------------------ its first state
 
     def _payees(self, draft: Draft) -> list[Key]:
-        """Who would be paid, where it matters: only Stripe's accounts capture later."""
+        """Who would be paid, where it matters."""
         if not self._needs_approval(draft):
             return []
-        payees = (draft.claim.expert, self.tenant.practice)
-        return [self.tenant.item(PAYEE, payee_id) for payee_id in payees]
+        return paying.payee_keys(self.tenant, draft.claim.expert)
 
     def _needs_approval(self, draft: Draft) -> bool:
         # Who offers a time of the waitlist has agreed to it.
@@ -293,8 +294,8 @@ class _Placing:
         if self._needs_approval(draft):
             item.approval = str(Approval.NEEDED)
             item.approve_until = approve_until(item.start, notice_s(draft.offer), instant)
-            first = not (priced and self._captures_later(draft, rows))
-            item.status = str(Status.AWAITING_APPROVAL if first else Status.HELD)
+            later = priced and paying.captures_later(self.tenant, draft.claim.expert, rows)
+            item.status = str(Status.HELD if later else Status.AWAITING_APPROVAL)
         elif priced or wanted.hold_until:
             item.status = str(Status.HELD)
         if item.status == Status.HELD:
@@ -302,23 +303,20 @@ class _Placing:
             until = wanted.hold_until or instant + HOLD
             item.hold_expires_at = from_epoch(to_epoch(until))
 
-    def _captures_later(self, draft: Draft, rows: dict[Key, table.Raw]) -> bool:
-        for key in self._payees(draft):
-            payee = table.from_raw(rows.get(key, {}))
-            if payee.get("stripe_account"):
-                return bool(payee.get("charges_enabled"))
-        return False
-
     # ------------------------------------------------------------ writing
 
     def _commit_any(self, drafts: Sequence[Draft]) -> AppointmentItem:
         """The free expert with the least to do that day; if that race is lost, the next."""
+        ends = time.monotonic() + DEADLINE_S
         for draft in sorted(drafts, key=Draft.load_of_day):
             try:
                 return self._commit(draft, raced_only=True)
             except Conflict as problem:
                 if not _is_full(problem):
                     raise
+            # Each may take as long as one alone; all of them together may not.
+            if time.monotonic() > ends:
+                break
         raise drafts[0].nearest_with(drafts[1:ALTERNATIVE_EXPERTS])
 
     def _commit(self, draft: Draft, *, raced_only: bool = False) -> AppointmentItem:

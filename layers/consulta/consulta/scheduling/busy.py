@@ -214,7 +214,11 @@ class Claim:
         return [self.tenant.calendar(EXPERT, self.expert, day) for day in window]
 
     def elsewhere(self) -> list[Key]:
-        """The rows of the expert's own calendar elsewhere."""
+        """The rows of the expert's own calendar elsewhere.
+
+        They are read, and no condition of what is written: what happens elsewhere is heard of
+        seconds later at best, so a change between reading and writing is like one just after it.
+        """
         return [self.tenant.external(self.expert, day) for day in days(*self.busy.reach())]
 
     def watched(self) -> list[Key]:

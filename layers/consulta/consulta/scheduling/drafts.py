@@ -27,7 +27,8 @@ from consulta.scheduling.busy import (
     hold_limit_reached,
     rooms_for,
 )
-from consulta.scheduling.offers import Offer, calendar
+from consulta.scheduling.occupancy import read_busy
+from consulta.scheduling.offers import Offer
 from consulta.scheduling.records import APPOINTMENT, RESOURCE, AppointmentItem, ResourceItem, Status
 from consulta.scheduling.slots import Limits
 
@@ -139,9 +140,11 @@ class Draft:
         instant = to_epoch(now())
         if self._second_seat(rows, instant):
             return Conflict("The patient has a seat in this group already")
-        if rooms_for(self.claim, self.rooms, rows, instant, self.own) is None:
+        chosen = rooms_for(self.claim, self.rooms, rows, instant, self.own)
+        if chosen is None:
             return self.taken("No room or equipment that this needs is free then")
-        if not self.claim.is_free(rows, instant, self.own):
+        # Where others took the room that was chosen, another one does: it is free all the same.
+        if not replace(self.claim, resources=chosen).is_free(rows, instant, self.own):
             return self.taken()
         if not self.claim.within_limits(rows, instant, self.own):
             return Conflict(
@@ -198,12 +201,13 @@ class Draft:
         instant, wanted = to_epoch(now()), to_epoch(self.item.start)
         around = int(ALTERNATIVES_AROUND.total_seconds())
         starts = self.offer.offered(wanted - around, wanted + around, instant)
-        free = self.offer.free(starts, instant)
+        # Where it is now is in nobody's way: it leaves that time.
+        own, length = frozenset({self.own}), self.offer.duration_s
+        free = self.offer.free(starts, instant, own)
         if free:
-            first, last = from_epoch(free[0]).date(), from_epoch(free[-1] + slots.DAY).date()
-            rows = calendar(self.tenant, PATIENT, self.claim.patient, first, last)
-            bare = slots.Busy(0, self.offer.duration_s)
-            free = slots.free(free, bare, (busy for _, busy in entries(rows, instant)))
+            low, high = free[0], free[-1] + length
+            busy, _ = read_busy(self.tenant, PATIENT, self.claim.patient, low, high, instant, own)
+            free = slots.free(free, slots.Busy(0, length), busy)
         found = slots.nearest((one for one in free if one != wanted), wanted, ALTERNATIVES)
         return list(self._shown(found))
 

@@ -1,6 +1,6 @@
 """A hold that has ended, as the sweep's work."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from consulta.core import table
 from consulta.core.item import Actor
@@ -14,10 +14,13 @@ from consulta.scheduling.sweep import Worker
 Expire = Callable[[AppointmentItem, Actor], bool]
 
 
-def expire(appointment: AppointmentItem, by: Actor) -> bool:
-    """Held → expired where nobody is paying. False where somebody else changed it meanwhile."""
+def expire(appointment: AppointmentItem, by: Actor, *, also: Sequence[table.Action] = ()) -> bool:
+    """Held → expired where nobody is paying, with the parts ``also`` in the same transaction.
+
+    False where somebody else changed it meanwhile.
+    """
     try:
-        table.transact(transitions.expire_actions(appointment, by))
+        table.transact([*transitions.expire_actions(appointment, by), *also])
     except table.ConditionFailed:
         return False
     return True

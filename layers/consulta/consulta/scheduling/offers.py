@@ -1,6 +1,6 @@
 """What an expert offers for a service, and the free starts of it: GET /v1/slots."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -14,55 +14,18 @@ from consulta.core.permissions import Role
 from consulta.core.time import from_epoch, in_zone, local_day, now, to_epoch
 from consulta.people.records import EXPERT, PRACTICE, ExpertItem
 from consulta.scheduling import availability, closures, slots
-from consulta.scheduling.busy import CALENDAR, Row, days, entries, group_of
+from consulta.scheduling.busy import group_of
 from consulta.scheduling.closures import Closed
-from consulta.scheduling.records import (
-    RESOURCE,
-    SERVICE,
-    AvailabilityItem,
-    ResourceItem,
-    ServiceItem,
-)
+from consulta.scheduling.occupancy import WORKERS, Rooms, read_busy, read_rooms
+from consulta.scheduling.records import SERVICE, AvailabilityItem, ServiceItem
 from consulta.scheduling.schema.slots import Slot, Slots, UnavailableDay
 from consulta.scheduling.slots import Busy, DayReason, Hours, Limits
 from consulta.scheduling.wall import YEARS
 
 MAX_RANGE = timedelta(days=62)
 ANY = "any"
-# Queries at once: a function's environment has a fraction of a processor, and waits.
-WORKERS = 8
 # The most pairs of start and expert in one answer: it stays under the 6 MB that Lambda gives back.
 MAX_PAIRS = 20_000
-_EXTERNAL = "#EXTERNAL"
-
-
-@dataclass(frozen=True, slots=True)
-class Rooms:
-    """What the rooms and equipment that a service needs are taken by: group → resource → times.
-
-    One of each group is needed, and no one for two of them.
-    """
-
-    groups: tuple[tuple[str, ...], ...] = ()
-    busy: dict[str, list[Busy]] = field(default_factory=dict)
-
-    def free(self, starts: Sequence[int], candidate: Busy, seats: int) -> list[int]:
-        """Those of ``starts`` at which each group has one that is free."""
-        # Buffers are the expert's: rooms need none.
-        bare = replace(candidate, before=0, after=0)
-        at = {one: set(slots.free(starts, bare, busy, seats)) for one, busy in self.busy.items()}
-        return [
-            start
-            for start in starts
-            if _each_its_own([{one for one in group if start in at[one]} for group in self.groups])
-        ]
-
-
-def _each_its_own(groups: Sequence[set[str]], used: frozenset[str] = frozenset()) -> bool:
-    """Whether every group can have one that no other has."""
-    if not groups:
-        return True
-    return any(_each_its_own(groups[1:], used | {one}) for one in groups[0] - used)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +73,14 @@ class Offer:
         expert_id: str,
         found: dict[Key, table.Raw],
         path: str,
+        *,
+        booked_with: str = "",
     ) -> Self:
         """The offer out of a batch that holds its items.
 
         Raises NotFound for what is not there, or not for patients to see; Invalid under ``path``
-        for an inactive service and for an expert who does not give it.
+        for an inactive service and for an expert who does not give it. To a member neither matters
+        of what is booked already, with the expert ``booked_with``: it stays what it is.
         """
         expert_key = by.tenant.item(EXPERT, expert_id)
         if expert_key not in found:
@@ -122,8 +88,9 @@ class Offer:
         expert = ExpertItem.read(found[expert_key])
         if not _is_shown(by, expert):
             raise NotFound
-        service = _service(by, service_id, found, path)
-        if expert_id not in service.expert_ids:
+        stays = bool(booked_with) and by.role is not Role.PATIENT
+        service = _service(by, service_id, found, path, in_any_state=stays)
+        if expert_id not in service.expert_ids and not (stays and expert_id == booked_with):
             raise Invalid.of(
                 f"{path}.expert_id", "This expert does not give this service", "service"
             )
@@ -193,30 +160,39 @@ class Offer:
             return []
         return slots.grid(self.during(self.hours, low, high), self.duration_s, low, high)
 
-    def free(self, starts: Sequence[int], instant: int) -> list[int]:
+    def free(
+        self, starts: Sequence[int], instant: int, without: frozenset[str] = frozenset()
+    ) -> list[int]:
         """Those of ``starts`` (in order) at which the expert is free, and a room of each kind.
 
-        One query of the expert's calendar rows, and one per room or equipment that would do.
+        One query of the expert's calendar rows, and one per room or equipment that would do. The
+        appointments ``without`` are in nobody's way.
         """
         if not starts:
             return []
-        rooms = read_rooms(self.tenant, self.service, starts, instant)
-        return self.free_of(starts, self.taken(starts, instant, rooms))
+        first, last = starts[0], starts[-1]
+        rooms = read_rooms(self.tenant, self.service, first, last, instant, without)
+        return self.free_of(starts, self.taken(first, last, instant, rooms, without))
 
-    def taken(self, starts: Sequence[int], instant: int, rooms: Rooms) -> Taken:
-        """What takes up the expert's time around ``starts``, by one query."""
-        low, high = self.at(starts[0]).reach()[0], self.at(starts[-1]).reach()[1]
+    def taken(
+        self,
+        first: int,
+        last: int,
+        instant: int,
+        rooms: Rooms,
+        without: frozenset[str] = frozenset(),
+    ) -> Taken:
+        """What takes up the expert's time around starts of ``first`` to ``last``, by one query.
+
+        The appointments ``without`` are left out.
+        """
+        low, high = self.at(first).reach()[0], self.at(last).reach()[1]
         if self.limits:
-            low = min(low, self.limits.window(starts[0])[0])
-            high = max(high, self.limits.window(starts[-1])[1])
-        touched = days(low, high)
-        rows = list(calendar(self.tenant, EXPERT, self.expert.item_id, touched[0], touched[-1]))
-        # An appointment past midnight is in the rows of both days, and is one all the same.
-        ours = dict(entries((row for row in rows if not is_external(row)), instant))
-        elsewhere = [
-            busy for _, busy in entries((row for row in rows if is_external(row)), instant)
-        ]
-        return Taken(list(ours.values()), elsewhere, rooms)
+            low = min(low, self.limits.window(first)[0])
+            high = max(high, self.limits.window(last)[1])
+        owner = self.expert.item_id
+        ours, elsewhere = read_busy(self.tenant, EXPERT, owner, low, high, instant, without)
+        return Taken(ours, elsewhere, rooms)
 
     def free_of(self, starts: Sequence[int], taken: Taken) -> list[int]:
         """The same out of what was read."""
@@ -227,54 +203,24 @@ class Offer:
         return taken.rooms.free(found, candidate, self.seats) if taken.rooms.groups else found
 
 
-def is_external(row: Row) -> bool:
-    """Whether a calendar row is that of a calendar elsewhere."""
-    return row.key.sk.endswith(_EXTERNAL)
-
-
-def calendar(tenant: Tenant, kind: str, owner: str, first: date, last: date) -> Iterator[Row]:
-    """Somebody's calendar rows of these UTC days, in one query.
-
-    An expert's have those of a calendar elsewhere among them (:func:`is_external`).
-    """
-    low, high = tenant.calendar(kind, owner, first), tenant.calendar(kind, owner, last)
-    query = table.Query(low.pk, low=low.sk, high=f"{high.sk}{_EXTERNAL}")
-    for raw in query.all():
-        yield Row.read(Key(raw["pk"]["S"], raw["sk"]["S"]), CALENDAR, raw)
-
-
-def read_rooms(tenant: Tenant, service: ServiceItem, starts: Sequence[int], instant: int) -> Rooms:
-    """What takes up the rooms and equipment that would do for a service around ``starts``.
-
-    Those that are deleted or inactive do for nobody.
-    """
-    groups = service.resources or []
-    if not groups:
-        return Rooms()
-    named = list(dict.fromkeys(one for group in groups for one in group))
-    found = table.batch_get_raw([tenant.item(RESOURCE, one) for one in named], consistent=False)
-    there = [ResourceItem.read(raw) for raw in found.values()]
-    usable = sorted(one.item_id for one in there if one.active and one.deleted_at is None)
-    touched = days(starts[0], starts[-1] + int(service.duration_s))
-
-    def busy(one: str) -> list[Busy]:
-        rows = calendar(tenant, RESOURCE, one, touched[0], touched[-1])
-        return list(dict(entries(rows, instant)).values())
-
-    with ThreadPoolExecutor(WORKERS) as pool:
-        read = dict(zip(usable, pool.map(busy, usable), strict=True))
-    return Rooms(tuple(tuple(one for one in group if one in usable) for group in groups), read)
-
-
 def _is_shown(by: Principal, expert: ExpertItem) -> bool:
     return by.role is not Role.PATIENT or bool(expert.published)
 
 
-def _service(by: Principal, service_id: str, found: dict[Key, table.Raw], path: str) -> ServiceItem:
+def _service(
+    by: Principal,
+    service_id: str,
+    found: dict[Key, table.Raw],
+    path: str,
+    *,
+    in_any_state: bool = False,
+) -> ServiceItem:
     raw = found.get(by.tenant.item(SERVICE, service_id))
     if raw is None:
         raise NotFound
     service = ServiceItem.read(raw)
+    if in_any_state:
+        return service
     if service.deleted_at is not None:
         raise NotFound
     if not service.active:
@@ -282,10 +228,12 @@ def _service(by: Principal, service_id: str, found: dict[Key, table.Raw], path: 
     return service
 
 
-def offers_of(by: Principal, service_id: str, path: str) -> tuple[ServiceItem, Closed, list[Offer]]:
+def offers_of(
+    by: Principal, service_id: str, path: str, *, booked_with: str = ""
+) -> tuple[ServiceItem, Closed, list[Offer]]:
     """A service as all of its experts give it whom the caller may see, by two batches.
 
-    Raises as :meth:`Offer.of` does.
+    For what is booked already with ``booked_with`` as in :meth:`Offer.of`, which raises the same.
     """
     tenant = by.tenant
     shared = table.batch_get_raw(
@@ -296,16 +244,17 @@ def offers_of(by: Principal, service_id: str, path: str) -> tuple[ServiceItem, C
         ],
         consistent=False,
     )
-    service, closed = _service(by, service_id, shared, path), Closed.of(tenant, shared)
+    stays = bool(booked_with) and by.role is not Role.PATIENT
+    service = _service(by, service_id, shared, path, in_any_state=stays)
+    closed = Closed.of(tenant, shared)
+    given = list(dict.fromkeys([*service.expert_ids, *([booked_with] if stays else [])]))
     keys = [
-        key
-        for one in service.expert_ids
-        for key in (tenant.item(EXPERT, one), availability.key_of(tenant, one))
+        key for one in given for key in (tenant.item(EXPERT, one), availability.key_of(tenant, one))
     ]
     found = table.batch_get_raw(keys, consistent=False)
     experts = [
         ExpertItem.read(found[key])
-        for key in (tenant.item(EXPERT, one) for one in service.expert_ids)
+        for key in (tenant.item(EXPERT, one) for one in given)
         if key in found
     ]
     return (
@@ -397,12 +346,12 @@ def _search(
     """The free starts of each offer; experts are asked for at once."""
     starts = [offer.offered(low, high, instant) for offer in offers]
     some = sorted({start for one in starts for start in (*one[:1], *one[-1:])})
-    rooms = read_rooms(tenant, service, some, instant) if some else Rooms()
+    rooms = read_rooms(tenant, service, some[0], some[-1], instant) if some else Rooms()
 
     def search(offer: Offer, offered: list[int]) -> Found:
         if not offered:
             return Found(offer, [], {})
-        taken = offer.taken(offered, instant, rooms)
+        taken = offer.taken(offered[0], offered[-1], instant, rooms)
         free, seats = offer.free_of(offered, taken), offer.seats
         if seats == 1:
             return Found(offer, free, {})

@@ -36,6 +36,7 @@ from consulta.scheduling.records import (
     PackageItem,
     PaymentStatus,
     ServiceItem,
+    Status,
 )
 from consulta.scheduling.schema.fields import Price
 from consulta.scheduling.schema.packages import (
@@ -52,6 +53,8 @@ SESSION = "SESSION"
 USED, RETURNED = "used", "returned"
 LABEL = "package"
 MAX_RANGE = timedelta(days=366)
+# A range's other end, a year away, is still a date.
+YEARS = range(1971, 2200)
 READ_BUDGET = 300
 _USABLE = "#status = :active AND #used < #sessions AND #valid_until > :at"
 _NAMES = {
@@ -236,6 +239,9 @@ def listing(by: Principal, wanted: PackageFilter, limit: int, cursor: str | None
 
 
 def _plan(tenant: Tenant, wanted: PackageFilter, instant: datetime) -> Plan:
+    for name, given in (("from", wanted.from_), ("to", wanted.to)):
+        if given is not None and given.year not in YEARS:
+            raise Invalid.of(f"query.{name}", "Not a year of any package", "range")
     has_range = wanted.from_ or wanted.to
     end = wanted.to or (wanted.from_ + MAX_RANGE if wanted.from_ else instant + timedelta(days=1))
     first = wanted.from_ or end - MAX_RANGE
@@ -436,38 +442,32 @@ def is_returned(appointment: AppointmentItem, party: str, at: datetime) -> bool:
     """
     if party != "patient" or appointment.policy["package"]["late"] == "returns":
         return True
-    start = appointment.start
-    if appointment.notice_start and appointment.notice_start < start:
-        start = appointment.notice_start
-    notice, steps = (start - at).total_seconds(), appointment.policy["cancel"]
+    # An offer of the waitlist that was not taken: nobody had booked it.
+    if appointment.status == Status.HELD:
+        return True
+    notice = (appointment.notice_to - at).total_seconds()
+    steps = appointment.policy["cancel"]
     step = next((one for one in steps if notice >= one["min_notice_s"]), steps[-1])
     return not (step["keep"].get("fixed") or step["keep"].get("percent"))
 
 
-def give_back(
-    appointment: AppointmentItem, party: str, at: datetime, by: Actor | None = None
-) -> list[table.Action]:
-    """The parts of a cancellation that give its session back; none where it is forfeited."""
-    if not appointment.package_id or not is_returned(appointment, party, at):
-        return []
-    return [returned(appointment, at, by), session_returned(appointment)]
-
-
 def returned(
     appointment: AppointmentItem,
+    status: str,
     at: datetime,
     by: Actor | None = None,
-    *,
-    add: Mapping[str, int] | None = None,
 ) -> table.Action:
-    """One session less is used of an appointment's package."""
+    """One session less is used of an appointment's package.
+
+    Only while its ``status`` is as it was read: what a session is worth depends on it.
+    """
     return table.update(
         key(appointment.tenant, str(appointment.package_id)),
         set_=_stamps(at, by),
-        add={"used": -1, "version": 1, **(add or {})},
-        condition="#used > :none",
-        names={"#used": "used"},
-        values={":none": 0},
+        add={"used": -1, "version": 1},
+        condition="#used > :none AND #status = :status",
+        names={"#used": "used", "#status": "status"},
+        values={":none": 0, ":status": status},
         label=LABEL,
     )
 

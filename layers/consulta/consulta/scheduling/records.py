@@ -1,5 +1,6 @@
 """Stored items of scheduling: service, availability, closures, resource, appointment."""
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -190,6 +191,11 @@ class AppointmentItem(TrackedItem):
     # Whether the patient is told of the last change by mail.
     notify = BooleanAttribute(default=True)
     meeting_url = UnicodeAttribute(null=True)
+
+    @property
+    def notice_to(self) -> datetime:
+        """The start that notice of cancelling counts to: the earlier one (rules §9)."""
+        return min(self.start, self.notice_start or self.start)
 
 
 class PackageItem(TrackedItem):

@@ -15,11 +15,10 @@ from consulta.core.http import Id, check_version
 from consulta.core.idempotency import LABEL as REPEATED
 from consulta.core.idempotency import Idempotent
 from consulta.core.identity import Principal
-from consulta.core.keys import Key
 from consulta.core.permissions import Role
 from consulta.core.time import now, to_epoch, to_text
 from consulta.people.records import PRACTICE, PracticeItem
-from consulta.scheduling import appointments, due, packages
+from consulta.scheduling import appointments, due, packages, paying
 from consulta.scheduling.booking import DEADLINE_S
 from consulta.scheduling.busy import Claim
 from consulta.scheduling.drafts import Draft, check_start, claim_of, notice_s, placed_at
@@ -49,10 +48,11 @@ def reschedule(
 ) -> AppointmentDetail:
     """Move a confirmed appointment, or one that waits to be approved.
 
-    It keeps its length, its price, its policy and what was paid. Patients take an offered start,
-    as often and as late as the booking's policy lets them. Raises NotFound, Forbidden, Invalid,
-    PreconditionFailed, SlotTaken with ``alternatives``, and Conflict by the state, by the policy,
-    and where somebody else changed it at the same time.
+    It keeps its length, its price, its policy and what was paid; members move it whatever became
+    of its service since. Patients take an offered start, as often and as late as the booking's
+    policy lets them. Raises NotFound, Forbidden, Invalid, PreconditionFailed, SlotTaken with
+    ``alternatives``, and Conflict by the state, by the policy, where somebody else changed it at
+    the same time, and where another payee than the one who has the money would be paid.
     """
     if request.override and not by.may("appointments:confirm"):
         raise Forbidden("Overriding needs the permission appointments:confirm")
@@ -151,9 +151,11 @@ class _Moving:
         by, old, request = self.by, self.old, self.request
         tenant = by.tenant
         practice_key = tenant.item(PRACTICE, tenant.practice)
-        keys: list[Key] = [practice_key, *Offer.keys(tenant, old.service_id, self._expert)]
-        found = table.batch_get_raw(keys)
-        offer = Offer.of(by, old.service_id, self._expert, found, "body")
+        keys = Offer.keys(tenant, old.service_id, self._expert)
+        found = table.batch_get_raw([*keys, *paying.move_keys(old, self._expert)])
+        kept = str(old.expert_id)
+        offer = Offer.of(by, old.service_id, self._expert, found, "body", booked_with=kept)
+        paying.check_payee(old, self._expert, found)
         # What was booked, whatever the service has become since.
         offer.service.duration_s = int((old.end - old.start).total_seconds())
         offer.service.seats = int(old.seats)
@@ -164,7 +166,8 @@ class _Moving:
         for name, value in placed.items():
             setattr(item, name, value)
         if item.status == Status.AWAITING_APPROVAL:
-            item.approve_until = approve_until(self.start, notice_s(offer), now())
+            ends = paying.capture_before(old, found)
+            item.approve_until = approve_until(self.start, notice_s(offer), now(), ends)
         claim = claim_of(item, offer, override=request.override)
         return Draft(by, offer, item, claim, leaving=tuple(Claim.of(old).touched()))
 
@@ -213,7 +216,8 @@ class _Moving:
             "rescheduled": int(self.old.rescheduled) + 1,
             "notify": request.notify,
         }
-        remove = []
+        # A link to a meeting is the expert's own.
+        remove = ["meeting_url"] if item.expert_id != self.old.expert_id else []
         if item.status == Status.AWAITING_APPROVAL and item.approve_until is not None:
             set_["approve_until"] = to_text(item.approve_until)
         if request.requested_by == "patient" or self.by.role is Role.PATIENT:

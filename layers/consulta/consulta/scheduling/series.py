@@ -20,9 +20,10 @@ from consulta.core.permissions import Role
 from consulta.core.time import now, to_text
 from consulta.people.records import PATIENT, PatientItem
 from consulta.scheduling import names, recurrence, series_jobs, series_plan
+from consulta.scheduling.appointments import visible
 from consulta.scheduling.offers import Offer
 from consulta.scheduling.records import APPOINTMENT, SERIES, AppointmentItem
-from consulta.scheduling.recurrence import Occurrence, Rule
+from consulta.scheduling.recurrence import Rule
 from consulta.scheduling.schema.series import (
     Progress,
     Series,
@@ -244,7 +245,9 @@ def appointments(
     rows = [OccurrenceRow.read(raw) for raw in read.items]
     keys = [tenant.item(APPOINTMENT, row.appointment_id) for row in rows if row.appointment_id]
     found = table.batch_get_raw(keys, consistent=False) if keys else {}
-    items = [AppointmentItem.read(found[key]) for key in keys if key in found]
+    every = [AppointmentItem.read(found[key]) for key in keys if key in found]
+    # One may have gone to another expert: it is not this one's to see.
+    items = [item for item in every if visible(by, item)]
     shown = {one.id: one for one in names.to_api(tenant, items, patients=by.sees_patients)}
     return SeriesAppointmentPage(
         items=[
@@ -259,11 +262,6 @@ def appointments(
         ],
         next_cursor=encode(read.last_key, *scope),
     )
-
-
-def occurrences_of(item: SeriesItem) -> list[Occurrence]:
-    """What its rule gives now."""
-    return recurrence.occurrences(item.rule, item.first_wall, item.zone, _exdates(item))
 
 
 def _exdates(item: SeriesItem) -> list[date]:

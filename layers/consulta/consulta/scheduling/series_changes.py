@@ -12,7 +12,7 @@ from typing import Any
 
 from consulta.core import ids, table
 from consulta.core.errors import Conflict, Forbidden, Invalid, PreconditionFailed
-from consulta.core.http import check_version
+from consulta.core.http import Id, check_version
 from consulta.core.idempotency import LABEL as REPEATED
 from consulta.core.idempotency import Idempotent
 from consulta.core.identity import Principal
@@ -34,6 +34,12 @@ from consulta.scheduling.series_records import (
 )
 
 
+class _Asked(SeriesPatch):
+    """What an Idempotency-Key stands for: the series is in the path."""
+
+    series_id: Id
+
+
 def move(
     by: Principal, series_id: str, body: SeriesPatch, if_match: str | None, key: str | None
 ) -> str | SeriesPreview:
@@ -43,8 +49,8 @@ def move(
     Invalid, and Conflict: while the series is worked on, and with the preview where occurrences
     cannot be moved (``fail``).
     """
-    tenant = by.tenant
-    once = Idempotent.of(tenant, by.person, key, body)
+    asked = _Asked(**body.model_dump(), series_id=series_id)
+    once = Idempotent.of(by.tenant, by.person, key, asked)
     if once.result:
         return once.result
     series = load(by, series_id)
@@ -55,11 +61,11 @@ def move(
         raise Invalid.of("body", "Say what is to change: start_time, shift_days or expert_id")
     move_ = _Move.of(by, series, body)
     preview, problems = move_.preview()
+    target, actions = move_.actions()
     if body.dry_run:
         return preview
     if problems and (body.on_conflict == "fail" or problems == len(preview.occurrences)):
         raise conflict(preview)
-    target, actions = move_.actions()
     try:
         table.transact([*actions, *once.actions(target)])
     except table.ConditionFailed as failed:
@@ -86,11 +92,16 @@ def cancel(
     check_version(if_match, series.version)
     _check_idle(series)
     rows = rows_of(by.tenant, series_id)
-    named = _first(series, rows, scope, first, "query.from")
+    named, cut = _cancelled_from(series, rows, scope, first)
     request = CancelRequest(reason_code=reason).model_dump(mode="json")
-    ended = scope is not Scope.THIS and not any(
-        row.recurrence_id < named and row.state == OccurrenceState.BOOKED and _is_ahead(series, row)
-        for row in rows
+    ended = series.status == SeriesStatus.CANCELLED or (
+        scope is not Scope.THIS
+        and not any(
+            row.recurrence_id < named
+            and row.state == OccurrenceState.BOOKED
+            and _is_ahead(series, row)
+            for row in rows
+        )
     )
     job_id = ids.new_id("job")
     job = series_jobs.job(
@@ -104,10 +115,9 @@ def cancel(
         **({"final": str(SeriesStatus.CANCELLED)} if ended else {}),
     )
     values: dict[str, Any] = _working(job_id, job, SeriesStatus.CANCELLING)
-    wall = recurrence.wall_named(named)
     if scope is Scope.THIS:
-        values["exdates"] = sorted({*series.exdates, wall.date().isoformat()})
-    elif kept := [one for one in series.rule.walls(series.first_wall) if one < wall]:
+        values["exdates"] = sorted({*series.exdates, cut.date().isoformat()})
+    elif kept := [one for one in series.rule.walls(series.first_wall) if one < cut]:
         values |= _ending(series, kept[-1])
     try:
         table.transact([table.change(series, by.actor, set_=values)])
@@ -194,6 +204,7 @@ class _Move:
         after = self._rule_after(wall, rest)
         if self.body.scope is Scope.ALL or not kept:
             # What has begun stays in it, as history before its start.
+            self._check_places()
             return series.item_id, [
                 table.change(series, by.actor, set_={**values, **after, **self._places(after)})
             ]
@@ -215,6 +226,17 @@ class _Move:
         ends = table.change(series, by.actor, set_=_ending(series, kept[-1]))
         return new.item_id, [table.put_new(new), ends]
 
+    def _check_places(self) -> None:
+        """Raises Invalid where an occurrence would get the name of one that stays as it is."""
+        moving = series_jobs.affected({**self.job, "id": ""}, self.rows)
+        staying = {row.recurrence_id for row in self.rows} - {row.recurrence_id for row in moving}
+        for row in moving:
+            wall = series_jobs.target_of(self.job, row.recurrence_id)
+            if recurrence.name(wall) in staying:
+                raise Invalid.of(
+                    "body.shift_days", "An occurrence that has begun has its place there", "taken"
+                )
+
     def _split(self, wall: datetime) -> tuple[list[datetime], list[datetime]]:
         walls = self.series.rule.walls(self.series.first_wall)
         return [one for one in walls if one < wall], [one for one in walls if one >= wall]
@@ -222,7 +244,7 @@ class _Move:
     def _rule_after(self, wall: datetime, rest: Sequence[datetime]) -> dict[str, Any]:
         """Start, rule, dates left out and expert from the first that is moved on."""
         series, body = self.series, self.body
-        rule = series.rule.counting(len(rest)).shifted(body.shift_days)
+        rule = series.rule.counting(max(1, len(rest))).shifted(body.shift_days)
         shift = timedelta(days=body.shift_days)
         return {
             "start": recurrence.name(series_jobs.target_of(self.job, self.first)),
@@ -265,6 +287,36 @@ def _first(
     if recurrence.instant(recurrence.wall_named(named), series.zone) <= now():
         raise Invalid.of(path, "This occurrence has begun", "past")
     return named
+
+
+def _cancelled_from(
+    series: SeriesItem, rows: Sequence[OccurrenceRow], scope: Scope, named: str | None
+) -> tuple[str, datetime]:
+    """The first occurrence that is cancelled, and the wall time that the rule ends before.
+
+    "All" has among them what its rule gave an earlier time, and somebody put off by itself.
+    """
+    put_off = _put_off(series, rows) if scope is Scope.ALL and named is None else None
+    if put_off is None:
+        first = _first(series, rows, scope, named, "query.from")
+        return first, recurrence.wall_named(first)
+    ahead = [row.recurrence_id for row in rows if _is_ahead(series, row)]
+    if ahead:
+        return put_off, recurrence.wall_named(ahead[0])
+    # All times of the rule have come: it ends as it is.
+    return put_off, recurrence.wall_named(rows[-1].recurrence_id) + timedelta(days=1)
+
+
+def _put_off(series: SeriesItem, rows: Sequence[OccurrenceRow]) -> str | None:
+    """The first whose time by the rule has come, and whose appointment is still ahead."""
+    keys = {
+        series.tenant.item(APPOINTMENT, row.appointment_id): row.recurrence_id
+        for row in rows
+        if row.state == OccurrenceState.BOOKED and not _is_ahead(series, row)
+    }
+    found = table.batch_get_raw(list(keys)) if keys else {}
+    ahead = [keys[key] for key, raw in found.items() if AppointmentItem.read(raw).start > now()]
+    return min(ahead, default=None)
 
 
 def _is_ahead(series: SeriesItem, row: OccurrenceRow) -> bool:

@@ -37,7 +37,8 @@ Time = tuple[str, int]
 def suggest(by: Principal, appointment_id: str, count: int = COUNT) -> Suggestions:
     """The best ``count`` free times for it, at most 20, on the clocks of its practice.
 
-    Raises NotFound, Conflict where it is not to be moved, and Invalid for an inactive service.
+    Raises NotFound, Conflict where it is not to be moved, and for patients Invalid where its
+    service is not active any more.
     """
     appointment = appointments.load(by, appointment_id)
     if appointment.status not in OPEN or appointment.start <= now():
@@ -73,7 +74,8 @@ class _Looking:
 
     @classmethod
     def of(cls, by: Principal, appointment: AppointmentItem) -> "_Looking":
-        _, _, offers = offers_of(by, appointment.service_id, "path")
+        kept = str(appointment.expert_id)
+        _, _, offers = offers_of(by, appointment.service_id, "path", booked_with=kept)
         zone, own, others = str(appointment.zone), list[int](), list[Time]()
         left = OTHER_EXPERTS
         for offer in offers:

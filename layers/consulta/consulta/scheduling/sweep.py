@@ -21,8 +21,8 @@ MINUTE = timedelta(minutes=1)
 LOOK_BACK = timedelta(hours=1)
 # One invocation goes at most this far, and saves its place after each step.
 MAX_MINUTES, STEP = 240, 10
-# The longest that failed work waits for its next try.
-MAX_PAUSE = timedelta(hours=1)
+# Failed work waits for its next try twice as long each time, at most 64 minutes.
+MAX_DOUBLINGS = 6
 
 # Does one row's work on the item under the key; False to be asked again a little later.
 Worker = Callable[[Key], bool]
@@ -88,7 +88,7 @@ def _work(row: Row, workers: Mapping[str, Worker], swept: Swept) -> None:
         swept.done += 1
         return
     # In one transaction: the work is neither lost nor doubled if the sweep dies here.
-    pause = min(MAX_PAUSE, 2**row.tries * MINUTE)
+    pause = 2 ** min(row.tries, MAX_DOUBLINGS) * MINUTE
     again = due.at(now() + pause, row.item_pk, row.what, tries=row.tries + 1)
     table.transact([table.delete(row.key), again])
     swept.postponed += 1

@@ -269,21 +269,25 @@ def leave(by: Principal, entry_id: str, if_match: str | None) -> str | None:
 def accept(by: Principal, entry_id: str) -> WaitlistEntry:
     """Take the time that is offered.
 
-    Without a price it is confirmed; else it stays held, 15 minutes at least, and is paid as any
-    other. Raises NotFound, Conflict where nothing is offered, or no longer.
+    Without a price it is confirmed; else it stays held, 15 minutes at least from the first time but
+    not beyond its start, and is paid as any other. Raises NotFound, Conflict where nothing is
+    offered, or no longer.
     """
     entry, appointment = offered(by, entry_id)
     if entry.status == WaitlistStatus.BOOKED:
         return to_api(entry)
-    instant = now()
     if not appointment.price:
         confirmed = transitions.confirm_actions(appointment, by.actor)
         _write([*confirmed, *changed(entry, by.actor, WaitlistStatus.BOOKED)])
         return get(by, entry_id)
-    until = from_epoch(to_epoch(instant + TIME_TO_PAY))
-    if appointment.hold_expires_at < until:
+    until = min(from_epoch(to_epoch(now() + TIME_TO_PAY)), appointment.start)
+    # Once: whoever accepts again and again would keep it for ever.
+    if entry.accepted_id != appointment.item_id and appointment.hold_expires_at < until:
         extended = transitions.extend_actions(appointment, by.actor, until)
-        values = {"offer_until": WaitlistItem.offer_until.serialize(until)}
+        values = {
+            "offer_until": WaitlistItem.offer_until.serialize(until),
+            "accepted_id": appointment.item_id,
+        }
         _write([*extended, *changed(entry, by.actor, WaitlistStatus.OFFERED, values)])
     return get(by, entry_id)
 

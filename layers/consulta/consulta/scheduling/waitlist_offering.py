@@ -19,8 +19,8 @@ from consulta.core.permissions import Role
 from consulta.core.time import from_epoch, now, to_epoch, to_text
 from consulta.people.records import PATIENT
 from consulta.scheduling import booking, slots
-from consulta.scheduling.busy import days, entries
-from consulta.scheduling.offers import MAX_RANGE, Offer, calendar, offers_of
+from consulta.scheduling.occupancy import read_busy
+from consulta.scheduling.offers import MAX_RANGE, Offer, offers_of
 from consulta.scheduling.records import (
     APPOINTMENT,
     BOOKED,
@@ -206,9 +206,9 @@ class _Freed:
         """Those at which the patient has nothing else, in the order given."""
         if not starts:
             return []
-        touched = days(min(starts), max(starts) + offer.duration_s)
-        rows = calendar(self.by.tenant, PATIENT, entry.patient_id, touched[0], touched[-1])
-        busy = dict(entries(rows, to_epoch(now()))).values()
+        low, high = min(starts), max(starts) + offer.duration_s
+        patient, instant = entry.patient_id, to_epoch(now())
+        busy, _ = read_busy(self.by.tenant, PATIENT, patient, low, high, instant)
         free = set(slots.free(sorted(starts), Taken(0, offer.duration_s), busy))
         return [start for start in starts if start in free]
 

@@ -36,8 +36,9 @@ class WaitlistItem(ListedItem):
     ``first`` to ``last`` are dates on the clocks of ``zone``, both included; ``days`` are weekdays
     (0 is Monday), none is any; ``time_from`` and ``time_to`` are wall times that the appointment
     lies between. ``passed`` are the times (``<expert>|<start>``) that were offered in vain,
-    ``ignored`` counts those that nobody answered. ``appointment_id`` is the last offer. Lists, in
-    order of joining: l1 the service's live ones, l2 the expert's live ones, l3 all of the patient.
+    ``ignored`` counts those that nobody answered. ``appointment_id`` is the last offer,
+    ``accepted_id`` the last whose hold was lengthened to be paid. Lists, in order of joining: l1
+    the service's live ones, l2 the expert's live ones, l3 all of the patient.
     """
 
     service_id = UnicodeAttribute()
@@ -54,6 +55,7 @@ class WaitlistItem(ListedItem):
     ignored = NumberAttribute(default=0)
     appointment_id = UnicodeAttribute(null=True)
     offer_until = InstantAttribute(null=True)
+    accepted_id = UnicodeAttribute(null=True)
     l2pk = UnicodeAttribute(null=True)
     l2sk = UnicodeAttribute(null=True)
     l3pk = UnicodeAttribute()

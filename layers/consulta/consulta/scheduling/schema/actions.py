@@ -46,7 +46,9 @@ class CancellationPreview(ApiModel):
     """What cancelling now gives back, under the policy that the booking was made under.
 
     It holds until ``valid_until``, that instant included (null: for good), as long as nothing is
-    paid or given back meanwhile. Send ``hash`` as ``preview_hash`` to cancel just so.
+    paid or given back meanwhile. ``session``: what becomes of it, where it is one of a package;
+    its price counts only if the package was cancelled. Send ``hash`` as ``preview_hash`` to cancel
+    just so.
     """
 
     currency: Currency
@@ -57,6 +59,7 @@ class CancellationPreview(ApiModel):
     commission_returned: bool
     step: Step
     valid_until: datetime | None
+    session: Literal["returned", "forfeited"] | None
     hash: str
 
 

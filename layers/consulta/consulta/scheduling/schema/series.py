@@ -141,7 +141,7 @@ class SeriesFilter(ApiModel):
 
 
 class SeriesAppointment(ApiModel):
-    """An occurrence and its appointment, if it has one."""
+    """An occurrence and its appointment, if it has one that the caller may see."""
 
     recurrence_id: RecurrenceId
     state: OccurrenceState
