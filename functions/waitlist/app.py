@@ -28,14 +28,9 @@ def join(body: WaitlistRequest, idempotency_key: IdempotencyKey = None) -> Waitl
 @api.get("/v1/waitlist")
 @needs("appointments:read")
 def page(
-    service_id: Annotated[Id | None, Query()] = None,
-    expert_id: Annotated[Id | None, Query()] = None,
-    patient_id: Annotated[Id | None, Query()] = None,
-    limit: Limit = 20,
-    cursor: Cursor = None,
+    wanted: Annotated[WaitlistFilter, Query()], limit: Limit = 20, cursor: Cursor = None
 ) -> WaitlistPage:
     """In order of joining; patients see their own, members name a service, expert or patient."""
-    wanted = WaitlistFilter(service_id=service_id, expert_id=expert_id, patient_id=patient_id)
     return api.ok(waitlist.page(api.caller, wanted, limit, cursor))
 
 

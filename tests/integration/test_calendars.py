@@ -10,7 +10,16 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
-from consulta.calendars import connections, google, inward, outward, queue, tokens, worker
+from consulta.calendars import (
+    busy_rows,
+    connections,
+    google,
+    inward,
+    outward,
+    queue,
+    tokens,
+    worker,
+)
 from consulta.calendars.busy_times import FULL_EVERY
 from consulta.calendars.records import Sync, sync_key
 from consulta.core import aws, keys, settings, table
@@ -1029,7 +1038,7 @@ def test_what_is_over_goes(connected: Stage, monkeypatch: pytest.MonkeyPatch) ->
     connected.by_hand(at, at + HOUR)
     connected.sync()
     ahead = timedelta(days=30)
-    for module in (inward, tokens):
+    for module in (busy_rows, inward, tokens):
         monkeypatch.setattr(module, "now", lambda: now() + ahead)
     connected.sync()
     partition = connected.world.tenant.external(connected.expert, at.date()).pk

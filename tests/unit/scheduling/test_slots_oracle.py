@@ -25,6 +25,9 @@ from tests.unit.scheduling.test_slots import DAYS, STEP, Clocks, steps, wall_of,
 DAY = 86_400
 PRACTICES = ("Europe/Lisbon", "America/Santiago", "Pacific/Auckland", "Asia/Kolkata")
 SERVICE = "svc_01JC0DEM00000000000000000S"
+EXPERT = "exp_01JC0DEM00000000000000000E"
+# Seats of one group appointment: of one service by one expert.
+GROUP = f"{SERVICE}/{EXPERT}"
 clocks_of = cache(Clocks)
 # Day and night, and office hours.
 WEEKS = ({n: [(0, 1440)] for n in range(7)}, {n: [(480, 780), (840, 1200)] for n in range(7)})
@@ -35,7 +38,7 @@ def offer_of(
 ) -> Offer:
     tenant = Tenant("prac_1")
     service = ServiceItem(pk=tenant.item("SERVICE", SERVICE).pk, duration_s=duration, seats=seats)
-    expert = ExpertItem(pk=tenant.item("EXPERT", "exp_1").pk)
+    expert = ExpertItem(pk=tenant.item("EXPERT", EXPERT).pk)
     return Offer(tenant, service, expert, hours, closed, limits)
 
 
@@ -92,7 +95,7 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
     offer = offer_of(hours, closed, limits, duration, seats)
     high, now = low + draw(st.just(2 * DAY) | steps(1, 600)), low - draw(steps(0, 100))
     # Bookings lie where starts are, or anywhere; the seats of a group on each other.
-    own = SERVICE if seats > 1 else ""
+    own = GROUP if seats > 1 else ""
     at = steps(0, 600).map(lambda n: low + n)
     if starts := offer.offered(low, high, now):
         at |= st.sampled_from(starts)
@@ -180,7 +183,7 @@ def oracle(world: dict[str, Any]) -> list[int]:
 def expert_takes(offer: Offer, taken: Taken, start: int) -> bool:
     end, seats = start + offer.duration_s, 0
     for other in [*taken.ours, *taken.elsewhere]:
-        if offer.seats > 1 and (other.group, other.start, other.end) == (SERVICE, start, end):
+        if offer.seats > 1 and (other.group, other.start, other.end) == (GROUP, start, end):
             seats += 1
             continue
         between_after = max(other.after, offer.hours.buffer_before_s)
@@ -193,7 +196,7 @@ def expert_takes(offer: Offer, taken: Taken, start: int) -> bool:
 def within(limits: Limits, clocks: Clocks, offer: Offer, taken: Taken, start: int) -> bool:
     end = start + offer.duration_s
     if offer.seats > 1 and any(
-        (other.group, other.start, other.end) == (SERVICE, start, end) for other in taken.ours
+        (other.group, other.start, other.end) == (GROUP, start, end) for other in taken.ours
     ):
         return True
     alone = [other.start for other in taken.ours if not other.group]
@@ -260,8 +263,8 @@ def test_buffers_are_the_experts_and_no_rooms() -> None:
 def test_a_seat_goes_where_its_group_is_whatever_it_was_booked_with() -> None:
     hours = Hours("UTC", {}, interval_s=1800, buffer_before_s=1800, buffer_after_s=1800)
     offer = offer_of(hours, Closed(), Limits("UTC", 1), 3600, 3)
-    group = [Busy(7200, 10_800, 0, 600, SERVICE), Busy(7200, 10_800, 900, 0, SERVICE)]
-    room = {"a": [Busy(7200, 10_800, group=SERVICE)] * 2}
+    group = [Busy(7200, 10_800, 0, 600, GROUP), Busy(7200, 10_800, 900, 0, GROUP)]
+    room = {"a": [Busy(7200, 10_800, group=GROUP)] * 2}
     taken = Taken(group, [], Rooms((("a",),), room))
     assert offer.free_of([1800, 3600, 7200, 86_400], taken) == [7200, 86_400]
     # Its two seats are one appointment of two.
@@ -275,7 +278,7 @@ def test_a_seat_goes_where_its_group_is_whatever_it_was_booked_with() -> None:
     full = Taken([*group, group[0]], [], Rooms())
     assert offer.free_of([7200], full) == []
     # The same service at that time, but of another length: no seat of it.
-    longer = Taken([Busy(7200, 12_600, 0, 0, SERVICE)], [], Rooms())
+    longer = Taken([Busy(7200, 12_600, 0, 0, GROUP)], [], Rooms())
     assert offer.free_of([7200], longer) == []
 
 

@@ -2,16 +2,15 @@
 
 What changed since the last time is read by Google's sync token; everything, where there is none or
 it is too old, and once a week, since the window moves on. One sync of an expert runs at a time: its
-lease is in the row, and every write depends on it, so that an older reading never comes last.
-
+lease is in the row, and every write depends on it, so that an older reading never comes last. What
+is written, and how, is in busy_rows.
 """
 
 import secrets
 import uuid
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -20,11 +19,9 @@ from consulta.calendars.busy_rows import Changes, Superseded, known_times, times
 from consulta.calendars.busy_times import FULL_EVERY, Span, Window, entry_of, owner_mark, span_of
 from consulta.calendars.google import GoogleError, Refused, Revoked, SyncTokenGone, Unavailable
 from consulta.calendars.records import (
-    BUSY,
     ConnectionItem,
     State,
     Sync,
-    busy_key,
     find,
     place,
     sync_key,

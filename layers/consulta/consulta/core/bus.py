@@ -1,4 +1,5 @@
-"""Changes told on the event bus: which item, which version, what happened; never what is inside.
+"""Changes told on the event bus: which item, which version, what happened; never what is inside,
+but for where it was before it moved, which nobody could read any more.
 
 Consumers read the item as it is now, so an event may come twice, late or out of order. The stream
 is the outbox: what was written is told, what was not written is not. The stream's reader serves the

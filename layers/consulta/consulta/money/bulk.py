@@ -1,11 +1,11 @@
 """One action on many appointments: a job with a result for each, which can be gone on with.
 
-The job is written with its idempotency row; a message that waits a few seconds is sent with it, so
-that a request which dies leaves nothing undone. The request works until its time is up, the worker
-goes on where there is no result yet. Each appointment is changed by the single action's own code,
-with the job's id as its request: where it is found changed by this job, but without a result, its
-result is written. A new start is worked out once, when the job is made: doing it again moves
-nothing twice.
+A message that waits a few seconds is sent before the job is written, with its idempotency row, so
+that a request which dies leaves nothing undone: without a job, the message means nothing. The
+request works until its time is up, the worker goes on where there is no result yet. Each
+appointment is changed by the single action's own code, with the job's id as its request: where it
+is found changed by this job, but without a result, its result is written. A new start is worked out
+once, when the job is made: doing it again moves nothing twice.
 """
 
 import json
@@ -71,7 +71,7 @@ class QueueSettings(settings.Settings):
 class BulkJobItem(Item):
     """A job. ``caller`` is who asked, as the permissions were then; each result is a row under it.
 
-    ``targets``: [{"id", "start"?, "problem"?}, …]. ``state``: running, done.
+    ``targets``: [{"id", "start"?, "was"?, "problem"?}, …]. ``state``: running, done.
     """
 
     action = UnicodeAttribute()
@@ -108,17 +108,15 @@ def start(by: Principal, body: BulkRequest, key: str | None) -> BulkJob:
         return get(by, once.result)
     job = _make(by, body)
     try:
+        send(by.tenant, job.item_id, WORKER_AFTER_S)
+    except (BotoCoreError, ClientError) as error:
+        raise Busy("The appointments could not be queued, ask again") from error
+    try:
         table.transact([table.put_new(job), *once.actions(job.item_id)])
     except table.ConditionFailed as failed:
         if LABEL not in failed.labels:
             raise
         return get(by, once.again().result)
-    try:
-        send(by.tenant, job.item_id, WORKER_AFTER_S)
-    except (BotoCoreError, ClientError) as error:
-        undone = [job.key, *([once.row] if once.row else [])]
-        table.transact([table.delete(row) for row in undone])
-        raise Busy("The appointments could not be queued, ask again") from error
     work(job, lambda: time.monotonic() < ends)
     return get(by, job.item_id)
 
@@ -166,9 +164,9 @@ def _make(by: Principal, body: BulkRequest) -> BulkJobItem:
 
 
 def _targets(by: Principal, body: BulkRequest) -> list[dict[str, Any]]:
-    """Each with its new start, where it gets one: worked out here, once."""
-    if body.shift_minutes is None and body.shift_days is None:
-        return [_target(item) for item in body.items]
+    """Each with its new start, where it gets one, and where it was: worked out here, once."""
+    if body.action is not BulkAction.RESCHEDULE:
+        return [{"id": item.id} for item in body.items]
     keys = [by.tenant.item(APPOINTMENT, item.id) for item in body.items]
     found = {key: AppointmentItem.read(raw) for key, raw in table.batch_get_raw(keys).items()}
     zones = _zones(by.tenant, found.values()) if body.shift_days else {}
@@ -177,17 +175,22 @@ def _targets(by: Principal, body: BulkRequest) -> list[dict[str, Any]]:
         appointment = found.get(key)
         target: dict[str, Any] = {"id": item.id}
         if appointment is not None and appointments.visible(by, appointment):
-            zone = zones.get(appointment.expert_id, appointment.zone)
-            try:
-                target["start"] = to_text(_shifted(appointment.start, body, zone))
-            except Invalid as problem:
-                target["problem"] = _told(problem)
+            target |= {"was": to_text(appointment.start), **_start(appointment, item, body, zones)}
         made.append(target)
     return made
 
 
-def _target(item: BulkItem) -> dict[str, Any]:
-    return {"id": item.id, **({"start": to_text(item.start)} if item.start else {})}
+def _start(
+    appointment: AppointmentItem, item: BulkItem, body: BulkRequest, zones: dict[str, str]
+) -> dict[str, Any]:
+    """The new start, or why there is none."""
+    if item.start is not None:
+        return {"start": to_text(item.start)}
+    try:
+        zone = zones.get(appointment.expert_id, appointment.zone)
+        return {"start": to_text(_shifted(appointment.start, body, zone))}
+    except Invalid as problem:
+        return {"problem": _told(problem)}
 
 
 def _zones(tenant: Tenant, found: Any) -> dict[str, str]:
@@ -227,18 +230,30 @@ def work(job: BulkJobItem, may_go_on: Callable[[], bool]) -> bool:
         return True
     tenant, by = job.tenant, _caller(job)
     _, results = _read(tenant, job.item_id)
-    for number, target in enumerate(job.targets):
+    for number in _order(job.targets):
         if number in results:
             continue
         if not may_go_on():
             return False
-        _write(job, number, _do(by, job, target))
+        _write(job, number, _do(by, job, job.targets[number]))
     try:
         table.transact([table.change(job, by.actor, set_={"state": DONE})])
     except table.ConditionFailed:
         # Somebody else was at its end at the same time.
         return True
     return True
+
+
+def _order(targets: list[dict[str, Any]]) -> list[int]:
+    """So that no one is in the next one's way: what goes later from the end, what goes earlier not.
+
+    Texts of instants sort as the instants do.
+    """
+    starts = [(target.get("start", ""), target.get("was", "")) for target in targets]
+    numbers = sorted(range(len(targets)), key=lambda number: starts[number][1])
+    later = [number for number in numbers if starts[number][0] > starts[number][1]]
+    moving = set(later)
+    return [*reversed(later), *(number for number in numbers if number not in moving)]
 
 
 def _caller(job: BulkJobItem) -> Principal:

@@ -290,8 +290,8 @@ def _resubmitted(by: Principal, payment: PaymentItem, details: PaymentDetails) -
 def record(by: Principal, body: ManualPaymentRequest, key: str | None) -> Payment:
     """Cash or a transfer that a member has taken: it is paid, and confirmed if it was held.
 
-    Payments that are open at a provider are cancelled first. Raises NotFound, Invalid, Conflict,
-    SlotTaken, ProviderFailed.
+    What the expert approves first waits for that, paid. Payments that are open at a provider are
+    cancelled first. Raises NotFound, Invalid, Conflict, SlotTaken, ProviderFailed.
     """
     tenant = by.tenant
     once = Idempotent.of(tenant, by.person, key, body)

@@ -72,7 +72,7 @@ def moved_notice(appointment: AppointmentItem, start: datetime, at: datetime) ->
 
     After a move inside the cancel window that is the earlier one (rules §9).
     """
-    counted: datetime = appointment.notice_start or appointment.start
+    counted = appointment.notice_to
     window = timedelta(seconds=int(appointment.policy["cancel"][0]["min_notice_s"]))
     if counted - at < window:
         return min(counted, start)
@@ -136,7 +136,7 @@ class _Moving:
             raise Conflict(
                 "It was moved as often as the policy allows", extra={**extra, "code": "moved_often"}
             )
-        notice = ((old.notice_start or old.start) - instant).total_seconds()
+        notice = (old.notice_to - instant).total_seconds()
         if rules["inside"] == "deny" and notice < int(rules["free_until_s"]):
             raise Conflict("It is too late to move it", extra={**extra, "code": "too_late"})
 
