@@ -32,7 +32,7 @@ from consulta.money.records import PAYMENT, PaymentItem, Provider
 from consulta.money.schema import ManualPaymentRequest, PaymentFilter, PaymentRequest, RefundRequest
 from consulta.people.policy import PolicySettings, to_stored
 from consulta.people.records import PRACTICE, PracticeItem
-from consulta.scheduling import booking, packages, services, transitions
+from consulta.scheduling import booking, package_sessions, packages, services, transitions
 from consulta.scheduling.records import PACKAGE, PackageItem, PaymentStatus, Status
 from consulta.scheduling.schema.appointments import CancelRequest, DeclineRequest
 from consulta.scheduling.schema.packages import PackageDetail, PackageFilter, PackageRequest
@@ -427,9 +427,9 @@ def test_a_session_begins_while_the_package_is_valid(clinic: Clinic) -> None:
     assert (found.status, found.remaining) == ("expired", 0)
     item = clinic.item(package)
     with pytest.raises(NoPackage):
-        packages.use(item.tenant, item, "appt_x", until, clinic.clock.at)
+        package_sessions.use(item.tenant, item, "appt_x", until, clinic.clock.at)
     last = until - timedelta(milliseconds=1)
-    table.transact(packages.use(item.tenant, item, "appt_x", last, clinic.clock.at, BY))
+    table.transact(package_sessions.use(item.tenant, item, "appt_x", last, clinic.clock.at, BY))
     assert clinic.item(package).used == 1
 
 

@@ -420,3 +420,12 @@ def transact(
             continue
         else:
             return
+
+
+def written(actions: Sequence[Action]) -> bool:
+    """Whether all parts were written; False where somebody else was faster: read, decide again."""
+    try:
+        transact(actions)
+    except ConditionFailed:
+        return False
+    return True

@@ -58,7 +58,7 @@ def approve(by: Principal, appointment_id: str) -> AppointmentDetail:
             _go_on(appointment, by.actor)
             return appointments.get(by, appointment_id)
         _check_waits(appointment)
-        if _written(_approved(appointment, by.actor)):
+        if table.written(_approved(appointment, by.actor)):
             _go_on(appointments.load(by, appointment_id), by.actor)
             return appointments.get(by, appointment_id)
     raise AssertionError("attempts ends by raising Busy")
@@ -79,7 +79,7 @@ def decline(by: Principal, appointment_id: str, request: DeclineRequest) -> Appo
             "notify": request.notify,
             **({"cancel_note": request.note} if request.note else {}),
         }
-        if _written(_answered(appointment, by.actor, Approval.DECLINED, also)):
+        if table.written(_answered(appointment, by.actor, Approval.DECLINED, also)):
             break
     _end(appointments.load(by, appointment_id), by.actor)
     return appointments.get(by, appointment_id)
@@ -128,7 +128,7 @@ def lapse(appointment: AppointmentItem, by: Actor) -> None:
     """
     if appointment.approval not in _ANSWERED:
         also = {"cancel_reason": str(CancelReason.NOT_APPROVED)}
-        if not _written(_answered(appointment, by, Approval.LAPSED, also)):
+        if not table.written(_answered(appointment, by, Approval.LAPSED, also)):
             raise Conflict("It was changed at the same time")
         appointment = _read(appointment)
     _end(appointment, by)
@@ -197,7 +197,7 @@ def settle(payment: PaymentItem, by: Actor) -> PaymentItem:
     unpaid = appointment.payment_status == PaymentStatus.UNPAID
     if approved and unpaid and appointment.status == Status.AWAITING_APPROVAL:
         # The bank let the authorization go before it was captured: the patient pays again.
-        _written(transitions.request_payment_actions(appointment, by))
+        table.written(transitions.request_payment_actions(appointment, by))
     return payment
 
 
@@ -243,7 +243,7 @@ def _end(appointment: AppointmentItem, by: Actor) -> None:
         # A session goes back; its price, too, where its package was cancelled meanwhile.
         session, sold = package_payments.session_ended(appointment, side, by)
         changes += sold
-        if _written([*ending, *session, *(part for one in changes for part in one.actions())]):
+        if table.written([*ending, *session, *(part for one in changes for part in one.actions())]):
             closing.send(appointment.tenant, changes, by)
             return
         appointment = _read(appointment)
@@ -254,12 +254,3 @@ def _read(appointment: AppointmentItem) -> AppointmentItem:
     if found is None:
         raise Conflict("The appointment is gone")
     return found
-
-
-def _written(actions: list[table.Action]) -> bool:
-    """False where somebody else was faster: read again, decide again."""
-    try:
-        table.transact(actions)
-    except table.ConditionFailed:
-        return False
-    return True

@@ -87,7 +87,7 @@ def cancel(caller: Principal, appointment_id: str, request: CancelRequest) -> Ap
         also = {"notify": request.notify, **shown_after(appointment, changes)}
         ending = transitions.cancel_actions(appointment, by, request, side, also=also)
         session, sold = _session(appointment, by, party)
-        if _written([*ending, *_actions(changes), *session, *_actions(sold)]):
+        if table.written([*ending, *_actions(changes), *session, *_actions(sold)]):
             return _closed(caller, appointment_id, [*changes, *sold])
     raise AssertionError("attempts ends by raising Busy")
 
@@ -157,7 +157,7 @@ def complete(caller: Principal, appointment_id: str) -> Appointment:
         paid = _paid(Order.read(caller.tenant, appointment.order_id).payments())
         changes = _give_back(paid, 0, "", caller.actor)
         session, sold = _session(appointment, caller.actor)
-        if _written([*ending, *_actions(changes), *session, *_actions(sold)]):
+        if table.written([*ending, *_actions(changes), *session, *_actions(sold)]):
             return _closed(caller, appointment_id, [*changes, *sold])
     raise AssertionError("attempts ends by raising Busy")
 
@@ -172,7 +172,7 @@ def no_show(caller: Principal, appointment_id: str) -> Appointment:
         also = shown_after(appointment, changes)
         ending = transitions.no_show_actions(appointment, caller.actor, also=also)
         session, sold = _session(appointment, caller.actor)
-        if _written([*ending, *_actions(changes), *session, *_actions(sold)]):
+        if table.written([*ending, *_actions(changes), *session, *_actions(sold)]):
             return _closed(caller, appointment_id, [*changes, *sold])
     raise AssertionError("attempts ends by raising Busy")
 
@@ -320,12 +320,3 @@ def _give_back(paid: list[PaymentItem], refund: int, reason: str, by: Actor) -> 
 
 def _actions(changes: list[Change]) -> list[table.Action]:
     return [action for change in changes for action in change.actions()]
-
-
-def _written(actions: list[table.Action]) -> bool:
-    """False where somebody else was faster: read again, decide again."""
-    try:
-        table.transact(actions)
-    except table.ConditionFailed:
-        return False
-    return True

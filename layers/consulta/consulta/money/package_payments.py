@@ -16,7 +16,7 @@ from consulta.money.orders import Order
 from consulta.money.paid_for import UNPAID
 from consulta.money.policy import Preview
 from consulta.money.records import PaymentItem, Provider
-from consulta.scheduling import packages
+from consulta.scheduling import package_sessions, packages
 from consulta.scheduling.records import AppointmentItem, PackageItem
 from consulta.scheduling.schema.packages import PackageStatus
 
@@ -85,8 +85,8 @@ def session_returned(
     if package is None:
         return [], []
     parts = [
-        packages.returned(appointment, package.status, now(), by),
-        packages.session_returned(appointment),
+        package_sessions.returned(appointment, package.status, now(), by),
+        package_sessions.session_returned(appointment),
     ]
     worth = _worth(package)
     return parts, give_back(payments_of(package), worth, by) if worth else []
@@ -105,7 +105,7 @@ def preview(shown: Preview, appointment: AppointmentItem, party: str) -> Preview
     package = _package(appointment)
     if package is None:
         return shown
-    is_returned = packages.is_returned(appointment, party, now())
+    is_returned = package_sessions.is_returned(appointment, party, now())
     left = sum(Change(payment, Actor("", "")).refundable for payment in payments_of(package))
     worth = min(_worth(package), left)
     return replace(
@@ -121,7 +121,7 @@ def session_ended(
     appointment: AppointmentItem, party: str, by: Actor
 ) -> tuple[list[table.Action], list[Change]]:
     """An appointment of a package was cancelled: its session goes back, or is forfeited."""
-    if packages.is_returned(appointment, party, now()):
+    if package_sessions.is_returned(appointment, party, now()):
         return session_returned(appointment, by)
     return session_over(appointment, by)
 
@@ -145,4 +145,4 @@ def give_back(paid: list[PaymentItem], refund: int, by: Actor) -> list[Change]:
 def _package(appointment: AppointmentItem) -> PackageItem | None:
     if not appointment.package_id:
         return None
-    return table.get(PackageItem, packages.key(appointment.tenant, appointment.package_id))
+    return table.get(PackageItem, package_sessions.key(appointment.tenant, appointment.package_id))

@@ -58,7 +58,7 @@ def take(
     until = now() + CLAIM
     if notice is None:
         made = _new(about, due, by, State.PENDING, claimed_until=until, tries=1)
-        if not _written(table.put_new(made)):
+        if not table.written([table.put_new(made)]):
             raise NotYet
         return made
     if notice.status != State.PENDING:
@@ -69,7 +69,7 @@ def take(
         settle(notice, by, State.FAILED, reason=UNKNOWN_OUTCOME)
         return None
     values = {"claimed_until": to_text(until), "tries": int(notice.tries) + 1}
-    if not _written(table.change(notice, by, set_=values)):
+    if not table.written([table.change(notice, by, set_=values)]):
         raise NotYet
     notice.version, notice.tries = int(notice.version) + 1, int(notice.tries) + 1
     return notice
@@ -87,20 +87,20 @@ def settle(
     values: dict[str, Any] = {"status": str(status), "at": to_text(now())}
     values |= {"reason": reason} if reason else {}
     values |= {"message_id": message_id} if message_id else {}
-    _written(table.change(notice, by, set_=values, remove=["claimed_until"]))
+    table.written([table.change(notice, by, set_=values, remove=["claimed_until"])])
     count({State.SENT: "NoticesSent", State.FAILED: "NoticesFailed"}.get(status, "NoticesSkipped"))
 
 
 def give_back(notice: NotificationItem, by: Actor) -> None:
     """It was not sent, that is known, and may be tried again: a try that does not count."""
     values = {"tries": int(notice.tries) - 1}
-    _written(table.change(notice, by, set_=values, remove=["claimed_until"]))
+    table.written([table.change(notice, by, set_=values, remove=["claimed_until"])])
 
 
 def skip(about: Item, due: Due, reason: str, by: Actor) -> None:
     """Record that a notice is not sent, and why; it never will be."""
     made = _new(about, due, by, State.SKIPPED, reason=reason)
-    if _written(table.put_new(made)):
+    if table.written([table.put_new(made)]):
         count("NoticesSkipped")
 
 
@@ -126,12 +126,3 @@ def _new(about: Item, due: Due, by: Actor, status: State, **values: Any) -> Noti
         at=now(),
         **values,
     )
-
-
-def _written(action: table.Action) -> bool:
-    """False where somebody else was faster."""
-    try:
-        table.transact([action])
-    except table.ConditionFailed:
-        return False
-    return True

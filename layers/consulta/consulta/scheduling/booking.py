@@ -18,10 +18,9 @@ from consulta.core.idempotency import LABEL as REPEATED
 from consulta.core.idempotency import Idempotent
 from consulta.core.identity import Principal
 from consulta.core.keys import Key, Tenant
-from consulta.core.permissions import Role
 from consulta.core.time import from_epoch, now, to_epoch
 from consulta.people.records import PATIENT, PRACTICE, PatientItem, PracticeItem
-from consulta.scheduling import appointments, due, names, packages, paying
+from consulta.scheduling import appointments, due, names, package_sessions, paying
 from consulta.scheduling.busy import CALENDAR, HOLDS, put_hold
 from consulta.scheduling.drafts import (
     FULLY_BOOKED,
@@ -45,6 +44,7 @@ from consulta.scheduling.records import (
 )
 from consulta.scheduling.schema.appointments import AppointmentDetail, BookingRequest
 from consulta.scheduling.wall import instant_of
+from consulta.scheduling.whom import patient_of
 
 HOLD = timedelta(minutes=15)
 DEADLINE_S = 8.0
@@ -91,7 +91,7 @@ def book(by: Principal, request: BookingRequest, key: str | None) -> Appointment
     wanted = Wanted(
         service_id=request.service_id,
         expert_id=request.expert_id or "",
-        patient_id=_patient(by, request),
+        patient_id=_for_whom(by, request),
         start=start,
         confirm=request.confirm,
         override=request.override,
@@ -113,21 +113,12 @@ def place(by: Principal, wanted: Wanted, *, also: Also = lambda _: []) -> Appoin
     return _Placing(by, wanted, nothing, also).place()
 
 
-def _patient(by: Principal, request: BookingRequest) -> str:
-    """Who it is for; whether the caller may book this at all."""
-    if (request.confirm or request.override) and not by.may("appointments:confirm"):
-        raise Forbidden("Confirming or overriding needs the permission appointments:confirm")
-    if by.role is Role.PATIENT:
-        if not by.patient:
-            raise Forbidden("The caller is not a patient of this practice")
-        if request.patient_id not in (None, by.patient):
-            raise NotFound
-        return by.patient
-    if not by.sees_all("appointments") and by.expert != request.expert_id:
-        raise Forbidden("An expert books only their own appointments")
-    if request.patient_id is None:
-        raise Invalid.of("body.patient_id", "Say for which patient", "missing")
-    return request.patient_id
+def _for_whom(by: Principal, request: BookingRequest) -> str:
+    if request.override and not by.may("appointments:confirm"):
+        raise Forbidden("Overriding needs the permission appointments:confirm")
+    return patient_of(
+        by, request.patient_id, confirm=request.confirm, expert_id=request.expert_id or ""
+    )
 
 
 @dataclass(slots=True)
@@ -154,7 +145,7 @@ class _Placing:
             return known
         drafts = self._drafts()
         if self._package_is_used():
-            self.package = packages.chosen(
+            self.package = package_sessions.chosen(
                 self.tenant,
                 self.wanted.package_id,
                 self.wanted.patient_id,
@@ -349,7 +340,7 @@ class _Placing:
             *self.also(item),
         ]
         if self.package is not None:
-            actions += packages.use(
+            actions += package_sessions.use(
                 self.tenant, self.package, own, item.start, now(), self.by.actor
             )
         if until is not None:
@@ -370,8 +361,8 @@ class _Placing:
             return appointments.load(self.by, result)
         if done := self._written(draft):
             return done
-        if packages.LABEL in failed.labels and self.package is not None:
-            self.package = packages.chosen(
+        if package_sessions.LABEL in failed.labels and self.package is not None:
+            self.package = package_sessions.chosen(
                 self.tenant,
                 self.package.item_id,
                 self.wanted.patient_id,

@@ -1,7 +1,6 @@
-"""Packages: buying them, listing them, and using their sessions.
+"""Packages: buying them and listing them.
 
-A session is used by the booking's own transaction, on conditions of the package item itself, so
-that never more are used than were sold, however many book at once. What is paid for it, and what
+Their sessions are :mod:`consulta.scheduling.package_sessions`. What is paid for a package, and what
 goes back, is :mod:`consulta.money.packages`' to say.
 """
 
@@ -12,12 +11,11 @@ from zoneinfo import ZoneInfo
 
 from consulta.core import ids, table
 from consulta.core.cursor import decode, encode
-from consulta.core.errors import FieldError, Forbidden, Invalid, NoPackage, NotFound
+from consulta.core.errors import Forbidden, Invalid, NotFound
 from consulta.core.idempotency import LABEL as REPEATED
 from consulta.core.idempotency import Idempotent
 from consulta.core.identity import Principal, own_only
-from consulta.core.item import Actor
-from consulta.core.keys import Key, Tenant
+from consulta.core.keys import Tenant
 from consulta.core.listing import Plan
 from consulta.core.permissions import Role
 from consulta.core.time import in_zone, now, to_text, utc_months
@@ -29,14 +27,13 @@ from consulta.people.records import (
     PatientItem,
     PracticeItem,
 )
+from consulta.scheduling.package_sessions import USABLE, appointment_ids, key
 from consulta.scheduling.records import (
     PACKAGE,
     SERVICE,
-    AppointmentItem,
     PackageItem,
     PaymentStatus,
     ServiceItem,
-    Status,
 )
 from consulta.scheduling.schema.fields import Price
 from consulta.scheduling.schema.packages import (
@@ -47,22 +44,12 @@ from consulta.scheduling.schema.packages import (
     PackageStatus,
     SoldPackage,
 )
+from consulta.scheduling.whom import patient_of
 
-# Sub-items of a package, one per appointment that used a session of it.
-SESSION = "SESSION"
-USED, RETURNED = "used", "returned"
-LABEL = "package"
 MAX_RANGE = timedelta(days=366)
 # A range's other end, a year away, is still a date.
 YEARS = range(1971, 2200)
 READ_BUDGET = 300
-_USABLE = "#status = :active AND #used < #sessions AND #valid_until > :at"
-_NAMES = {
-    "#status": "status",
-    "#used": "used",
-    "#sessions": "sessions",
-    "#valid_until": "valid_until",
-}
 
 
 # ---------------------------------------------------------------- buying
@@ -73,7 +60,7 @@ def create(by: Principal, body: PackageRequest, key: str | None) -> PackageDetai
 
     Raises NotFound, Forbidden, Invalid.
     """
-    tenant, patient_id = by.tenant, _buyer(by, body)
+    tenant, patient_id = by.tenant, patient_of(by, body.patient_id, confirm=body.confirm)
     once = Idempotent.of(tenant, by.person, key, body)
     if once.result:
         return get(by, once.result)
@@ -100,20 +87,6 @@ def create(by: Principal, body: PackageRequest, key: str | None) -> PackageDetai
             raise
         return get(by, once.again().result)
     return _detail(item, [])
-
-
-def _buyer(by: Principal, body: PackageRequest) -> str:
-    if body.confirm and not by.may("appointments:confirm"):
-        raise Forbidden("Confirming needs the permission appointments:confirm")
-    if by.role is Role.PATIENT:
-        if not by.patient:
-            raise Forbidden("The caller is not a patient of this practice")
-        if body.patient_id not in (None, by.patient):
-            raise NotFound
-        return by.patient
-    if body.patient_id is None:
-        raise Invalid.of("body.patient_id", "Say for which patient", "missing")
-    return body.patient_id
 
 
 def _service(raw: table.Raw | None) -> ServiceItem:
@@ -192,11 +165,6 @@ def activation(package: PackageItem, at: datetime) -> dict[str, Any]:
 # ---------------------------------------------------------------- reading
 
 
-def key(tenant: Tenant, package_id: str) -> Key:
-    """The key of a package."""
-    return tenant.item(PACKAGE, package_id)
-
-
 def load(by: Principal, package_id: str) -> PackageItem:
     """One that the caller may see: patients and experts their own. Raises NotFound."""
     item = table.get(PackageItem, key(by.tenant, package_id))
@@ -209,19 +177,6 @@ def get(by: Principal, package_id: str) -> PackageDetail:
     """One package with the appointments that used it. Raises NotFound."""
     item = load(by, package_id)
     return _detail(item, appointment_ids(item))
-
-
-def appointment_ids(package: PackageItem) -> list[str]:
-    """The appointments that its sessions are used for; never more than were sold."""
-    query = table.Query(
-        package.pk,
-        begins=f"{SESSION}#",
-        consistent=True,
-        where="#state = :used",
-        names={"#state": "state"},
-        values={":used": USED},
-    )
-    return [raw["sk"]["S"].removeprefix(f"{SESSION}#") for raw in query.all()]
 
 
 def listing(by: Principal, wanted: PackageFilter, limit: int, cursor: str | None) -> PackagePage:
@@ -280,7 +235,7 @@ def _filter(
             names["#status"], values[":status"] = "status", str(status)
             return " AND ".join(parts), names, values
         case PackageStatus.ACTIVE:
-            parts.append(_USABLE)
+            parts.append(USABLE)
         case PackageStatus.EXHAUSTED:
             parts.append("#status = :active AND #used >= #sessions")
         case PackageStatus.EXPIRED:
@@ -330,166 +285,3 @@ def to_api(item: PackageItem) -> SoldPackage:
 
 def _detail(item: PackageItem, used_for: list[str]) -> PackageDetail:
     return PackageDetail(**dict(to_api(item)), appointment_ids=used_for)
-
-
-# ---------------------------------------------------------------- using its sessions
-
-
-def chosen(
-    tenant: Tenant, package_id: str | None, patient_id: str, service_id: str, start: datetime
-) -> PackageItem:
-    """The package that a booking uses: the one that is named, else the only one that can be.
-
-    Raises Invalid under ``body.package_id`` for one that is not this patient's or not of this
-    service, and where several could be used; Conflict with a code for one that cannot be used;
-    NoPackage where there is none.
-    """
-    if package_id is not None:
-        item = table.get(PackageItem, key(tenant, package_id))
-        if item is None or item.patient_id != patient_id:
-            raise Invalid.of("body.package_id", "The patient has no such package", "unknown")
-        if item.service_id != service_id:
-            raise Invalid.of("body.package_id", "This package is of another service", "service")
-        check_usable(item, start)
-        return item
-    # By the patient's list, which is a moment behind: the use itself depends on the item.
-    plan = Plan(
-        "l3",
-        (tenant.listing_by(PACKAGE, "PATIENT", patient_id),),
-        None,
-        None,
-        newest_first=True,
-        where=f"{_USABLE} AND #service_id = :service_id",
-        names={**_NAMES, "#service_id": "service_id"},
-        values={
-            ":active": str(PackageStatus.ACTIVE),
-            ":at": to_text(start),
-            ":service_id": service_id,
-        },
-        budget=READ_BUDGET,
-    )
-    raws, _ = plan.read(2, None)
-    if not raws:
-        raise NoPackage
-    if len(raws) > 1:
-        raise Invalid.of("body.package_id", "The patient has several: say which", "missing")
-    return PackageItem.read(raws[0])
-
-
-def check_usable(package: PackageItem, start: datetime) -> None:
-    """Raises Conflict, with a code at ``body.package_id``, where no session is left for then."""
-    if package.status == PackageStatus.PENDING:
-        problem = ("The package is not paid yet", "pending")
-    elif package.status != PackageStatus.ACTIVE:
-        problem = ("The package was cancelled", "cancelled")
-    elif int(package.used) >= int(package.sessions):
-        problem = ("All sessions of the package are used", "exhausted")
-    elif start >= package.valid_until:
-        problem = ("The package is not valid any more by then", "expired")
-    else:
-        return
-    raise NoPackage(problem[0], errors=(FieldError("body.package_id", *problem),))
-
-
-def use(
-    tenant: Tenant,
-    package: PackageItem | table.Raw,
-    appointment_id: str,
-    start: datetime,
-    at: datetime,
-    by: Actor | None = None,
-) -> list[table.Action]:
-    """The parts of a booking's transaction that use one session (label ``package``).
-
-    They hold on the item as it will be then, not as it was read: two bookings at once both get
-    theirs while there are two left. Raises Conflict (see :func:`check_usable`).
-    """
-    item = package if isinstance(package, PackageItem) else PackageItem.read(package)
-    check_usable(item, start)
-    taken = table.update(
-        item.key,
-        set_=_stamps(at, by),
-        add={"used": 1, "version": 1},
-        condition=_USABLE,
-        names=_NAMES,
-        values={":active": str(PackageStatus.ACTIVE), ":at": to_text(start)},
-        label=LABEL,
-    )
-    row = {"entity": "PACKAGE_SESSION", "state": USED}
-    return [taken, table.put_values(_session(tenant, item.item_id, appointment_id), row)]
-
-
-def stays(appointment: AppointmentItem, start: datetime) -> list[table.Action]:
-    """What a new time of a session depends on: its package is still valid then."""
-    if not appointment.package_id:
-        return []
-    return [
-        table.check(
-            key(appointment.tenant, appointment.package_id),
-            "#valid_until > :at",
-            names={"#valid_until": "valid_until"},
-            values={":at": to_text(start)},
-            label=LABEL,
-        )
-    ]
-
-
-def is_returned(appointment: AppointmentItem, party: str, at: datetime) -> bool:
-    """Whether cancelling gives the session back, by the policy that it was booked under.
-
-    A patient who cancels so late that something would be kept of a price has used it, where the
-    policy says ``forfeits``. Whatever the practice, or time, has cancelled is given back.
-    """
-    if party != "patient" or appointment.policy["package"]["late"] == "returns":
-        return True
-    # An offer of the waitlist that was not taken: nobody had booked it.
-    if appointment.status == Status.HELD:
-        return True
-    notice = (appointment.notice_to - at).total_seconds()
-    steps = appointment.policy["cancel"]
-    step = next((one for one in steps if notice >= one["min_notice_s"]), steps[-1])
-    return not (step["keep"].get("fixed") or step["keep"].get("percent"))
-
-
-def returned(
-    appointment: AppointmentItem,
-    status: str,
-    at: datetime,
-    by: Actor | None = None,
-) -> table.Action:
-    """One session less is used of an appointment's package.
-
-    Only while its ``status`` is as it was read: what a session is worth depends on it.
-    """
-    return table.update(
-        key(appointment.tenant, str(appointment.package_id)),
-        set_=_stamps(at, by),
-        add={"used": -1, "version": 1},
-        condition="#used > :none AND #status = :status",
-        names={"#used": "used", "#status": "status"},
-        values={":none": 0, ":status": status},
-        label=LABEL,
-    )
-
-
-def session_returned(appointment: AppointmentItem) -> table.Action:
-    """Its row says so too, once."""
-    return table.update(
-        _session(appointment.tenant, str(appointment.package_id), appointment.item_id),
-        set_={"state": RETURNED},
-        condition="#state = :used",
-        names={"#state": "state"},
-        values={":used": USED},
-        label=LABEL,
-    )
-
-
-def _session(tenant: Tenant, package_id: str, appointment_id: str) -> Key:
-    return tenant.sub(PACKAGE, package_id, SESSION, appointment_id)
-
-
-def _stamps(at: datetime, by: Actor | None) -> dict[str, str]:
-    stamps = {"updated_at": to_text(at)}
-    if by:
-        stamps |= {"updated_by": by.id, "request_id": by.request_id}
-    return stamps

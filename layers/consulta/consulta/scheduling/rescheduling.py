@@ -18,7 +18,7 @@ from consulta.core.identity import Principal
 from consulta.core.permissions import Role
 from consulta.core.time import now, to_epoch, to_text
 from consulta.people.records import PRACTICE, PracticeItem
-from consulta.scheduling import appointments, due, packages, paying
+from consulta.scheduling import appointments, due, package_sessions, paying
 from consulta.scheduling.booking import DEADLINE_S
 from consulta.scheduling.busy import Claim
 from consulta.scheduling.drafts import Draft, check_start, claim_of, notice_s, placed_at
@@ -104,7 +104,7 @@ class _Moving:
                         return
                     if self._is_done(draft.reread()):
                         return
-                    if packages.LABEL in failed.labels:
+                    if package_sessions.LABEL in failed.labels:
                         raise Conflict("The package is not valid any more by then") from failed
                 else:
                     return
@@ -192,7 +192,7 @@ class _Moving:
         parts = [
             *draft.claim.take(draft.rows, draft.own, None, to_epoch(now()), leaving=draft.leaving),
             table.change(self.old, self.by.actor, **self._changes(item)),
-            *packages.stays(self.old, self.start),
+            *package_sessions.stays(self.old, self.start),
             *self.once.actions(draft.own),
         ]
         if item.status == Status.AWAITING_APPROVAL and item.approve_until is not None:

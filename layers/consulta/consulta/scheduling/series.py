@@ -11,7 +11,7 @@ from typing import Any
 
 from consulta.core import ids, table
 from consulta.core.cursor import decode, encode
-from consulta.core.errors import Conflict, Forbidden, Invalid, NotFound
+from consulta.core.errors import Conflict, Invalid, NotFound
 from consulta.core.idempotency import LABEL as REPEATED
 from consulta.core.idempotency import Idempotent
 from consulta.core.identity import Principal, own_only
@@ -46,6 +46,7 @@ from consulta.scheduling.series_records import (
     SeriesStatus,
     rows_of,
 )
+from consulta.scheduling.whom import patient_of
 
 READ_BUDGET = 300
 PACKAGE_KIND = "PACKAGE"
@@ -144,7 +145,7 @@ def making(by: Principal, series_id: str, **attributes: Any) -> SeriesItem:
 
 
 def _asked(by: Principal, body: SeriesRequest) -> Asked:
-    patient_id = _patient(by, body)
+    patient_id = patient_of(by, body.patient_id, confirm=body.confirm, expert_id=body.expert_id)
     start = recurrence.wall_of(body.start, body.zone, "body.start")
     rule = Rule.parse(body.rrule, body.zone)
     times = recurrence.occurrences(rule, start, body.zone, body.exdates)
@@ -152,23 +153,6 @@ def _asked(by: Principal, body: SeriesRequest) -> Asked:
     _check_paid(by, body, offer)
     checked = series_plan.check(by, Search(offer, patient_id), times)
     return Asked(patient_id, recurrence.name(start), rule, offer, checked)
-
-
-def _patient(by: Principal, body: SeriesRequest) -> str:
-    """For whom; whether the caller may book this at all."""
-    if body.confirm and not by.may("appointments:confirm"):
-        raise Forbidden("Confirming needs the permission appointments:confirm")
-    if by.role is Role.PATIENT:
-        if not by.patient:
-            raise Forbidden("The caller is not a patient of this practice")
-        if body.patient_id not in (None, by.patient):
-            raise NotFound
-        return by.patient
-    if not by.sees_all("appointments") and by.expert != body.expert_id:
-        raise Forbidden("An expert books only their own appointments")
-    if body.patient_id is None:
-        raise Invalid.of("body.patient_id", "Say for which patient", "missing")
-    return body.patient_id
 
 
 def offer_of(by: Principal, service_id: str, expert_id: str, patient_id: str) -> Offer:

@@ -9,13 +9,12 @@ from datetime import date, timedelta
 
 from consulta.core import ids, table
 from consulta.core.cursor import decode, encode
-from consulta.core.errors import Conflict, Forbidden, Invalid, NotFound
+from consulta.core.errors import Conflict, Invalid, NotFound
 from consulta.core.http import check_version
 from consulta.core.idempotency import LABEL as REPEATED
 from consulta.core.idempotency import Idempotent
 from consulta.core.identity import Principal, own_only
 from consulta.core.listing import Plan, equal
-from consulta.core.permissions import Role
 from consulta.core.time import from_epoch, local_day, now, to_epoch
 from consulta.people.records import PATIENT, PatientItem
 from consulta.scheduling import transitions
@@ -44,6 +43,7 @@ from consulta.scheduling.waitlist_records import (
     live_row,
     places,
 )
+from consulta.scheduling.whom import patient_of
 
 MAX_LIVE = 10
 MAX_AHEAD = timedelta(days=366)
@@ -64,7 +64,7 @@ def join(by: Principal, body: WaitlistRequest, key: str | None) -> WaitlistEntry
     once = Idempotent.of(tenant, by.person, key, body)
     if once.result:
         return get(by, once.result)
-    patient_id = _patient(by, body)
+    patient_id = patient_of(by, body.patient_id, expert_id=body.expert_id or "")
     _check_range(body)
     _check_offered(by, body, patient_id)
     entry_id, expert_id, instant = ids.new_id("wait"), body.expert_id or "", now()
@@ -102,20 +102,6 @@ def join(by: Principal, body: WaitlistRequest, key: str | None) -> WaitlistEntry
         else:
             break
     return to_api(item)
-
-
-def _patient(by: Principal, body: WaitlistRequest) -> str:
-    if by.role is Role.PATIENT:
-        if not by.patient:
-            raise Forbidden("The caller is not a patient of this practice")
-        if body.patient_id not in (None, by.patient):
-            raise NotFound
-        return by.patient
-    if not by.sees_all("appointments") and by.expert != body.expert_id:
-        raise Forbidden("An expert has a waitlist of their own only: name yourself")
-    if body.patient_id is None:
-        raise Invalid.of("body.patient_id", "Say for which patient", "missing")
-    return body.patient_id
 
 
 def _check_range(body: WaitlistRequest) -> None:
