@@ -51,9 +51,9 @@ from consulta.money.schema import (
     RefundRequest,
     StartedPayment,
 )
-from consulta.scheduling import holds
+from consulta.scheduling import holds, rescheduling
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem, PaymentStatus, Status
-from consulta.scheduling.schema.appointments import CancelRequest
+from consulta.scheduling.schema.appointments import CancelRequest, RescheduleRequest
 from tests.faults import Crash, Faults
 from tests.integration.scripted_provider import ScriptedProvider, install
 from tests.unit.scheduling.world import Clock, World, tomorrow
@@ -61,6 +61,11 @@ from tests.unit.scheduling.world import Clock, World, tomorrow
 BY = Actor("test", "request-1")
 PRICE, COMMISSION, FEE = 5000, 500, 175
 Balances = dict[tuple[str, str, str], int]
+OWN_ACCOUNT = {
+    "stripe_account": "acct_2",
+    "charges_enabled": True,
+    "controller": json.dumps({"losses": {"payments": "stripe"}, "fees": {"payer": "account"}}),
+}
 
 
 @dataclass
@@ -350,9 +355,7 @@ def test_what_cannot_be_paid_is_refused(practice: Practice) -> None:
 def test_an_expert_with_an_account_of_their_own_is_paid_directly(practice: Practice) -> None:
     tenant = practice.world.tenant
     payee = payees.ensure(tenant, practice.expert, BY)
-    controller = json.dumps({"losses": {"payments": "stripe"}, "fees": {"payer": "account"}})
-    values = {"stripe_account": "acct_2", "charges_enabled": True, "controller": controller}
-    table.transact([table.change(payee, BY, set_=values)])
+    table.transact([table.change(payee, BY, set_=OWN_ACCOUNT)])
     paid = practice.paid()
     item = practice.payment(paid.id)
     assert (item.payee_id, item.destination) == (practice.expert, False)
@@ -360,6 +363,27 @@ def test_an_expert_with_an_account_of_their_own_is_paid_directly(practice: Pract
     assert balances["PAYEE", "prov:acct_2:pending", "EUR"] == PRICE - COMMISSION - FEE
     assert balances["PAYEE", "fee", "EUR"] == FEE
     assert balances["PLAT", "prov:stripe:pending", "EUR"] == COMMISSION
+
+
+def test_money_for_an_appointment_that_went_to_another_payee_goes_back(
+    practice: Practice,
+) -> None:
+    world, tenant = practice.world, practice.world.tenant
+    other = world.expert()
+    table.transact([table.change(payees.ensure(tenant, other, BY), BY, set_=OWN_ACCOUNT)])
+    service = world.service(practice.expert, other, price=PRICE)
+    booked = world.book(
+        service, practice.expert, world.patient(), tomorrow(10, days=2), confirm=True
+    )
+    started = practice.start(booked.id)
+    request = RescheduleRequest(start=tomorrow(12, days=2), expert_id=other)
+    rescheduling.reschedule(practice.owner, booked.id, request, None)
+    practice.stripe.pay(str(started.provider_id))
+    practice.event(started, "payment_intent.succeeded")
+    assert payments.get(practice.owner, started.id).status is DisplayedStatus.REFUNDED
+    assert [r.reason for r in payments.get(practice.owner, started.id).refunds] == ["other_payee"]
+    found = practice.appointment(booked.id)
+    assert (found.payment_status, found.expert_id) == (PaymentStatus.UNPAID, other)
 
 
 def test_a_declined_card_leaves_the_hold_and_3ds_extends_it_once(practice: Practice) -> None:
@@ -673,6 +697,14 @@ def test_refunds_in_parts_return_every_cent_of_the_commission(practice: Practice
     assert found.payment_status == PaymentStatus.REFUNDED
     with pytest.raises(Conflict):
         refunds.create(practice.owner, payment.id, RefundRequest(), None)
+
+
+def test_a_key_that_refunded_one_payment_refunds_no_other(practice: Practice) -> None:
+    first, second = practice.paid(), practice.paid(12)
+    made = refunds.create(practice.owner, first.id, RefundRequest(), "once")
+    assert refunds.create(practice.owner, first.id, RefundRequest(), "once").id == made.id
+    with pytest.raises(Invalid):
+        refunds.create(practice.owner, second.id, RefundRequest(), "once")
 
 
 def test_refunds_at_the_same_time_never_exceed_what_was_paid(

@@ -36,20 +36,25 @@ class Idempotent:
     result: str = ""
 
     @classmethod
-    def asked(cls, tenant: Tenant, person: str, key: str | None, body: BaseModel) -> Self:
+    def asked(
+        cls, tenant: Tenant, person: str, key: str | None, body: BaseModel, about: str = ""
+    ) -> Self:
         """Before the row was read: for a use case that reads it together with others."""
         # The model's name tells two resources apart that take the same body.
-        text = f"{type(body).__name__}\0{body.model_dump_json()}"
+        text = f"{type(body).__name__}\0{about}\0{body.model_dump_json()}"
         row = tenant.idempotency(person, key) if key else None
         return cls(row, hashlib.sha256(text.encode()).hexdigest())
 
     @classmethod
-    def of(cls, tenant: Tenant, person: str, key: str | None, body: BaseModel) -> Self:
+    def of(
+        cls, tenant: Tenant, person: str, key: str | None, body: BaseModel, about: str = ""
+    ) -> Self:
         """With ``result`` set where this request was made before.
 
+        ``about`` is the id in the request's path, if any: of another one, it is another request.
         Raises Invalid where the key was used with another body.
         """
-        return cls.asked(tenant, person, key, body).again()
+        return cls.asked(tenant, person, key, body, about).again()
 
     def again(self) -> Self:
         """Read the row. Raises Invalid where the key was used with another body."""

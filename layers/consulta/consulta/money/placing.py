@@ -16,7 +16,7 @@ from consulta.money.authorizing import waits_for_approval
 from consulta.money.changes import Change, shown_status
 from consulta.money.paid_for import UNPAID, PaidFor
 from consulta.money.records import State
-from consulta.scheduling import transitions
+from consulta.scheduling import paying, transitions
 from consulta.scheduling.lifecycle import approve_until
 from consulta.scheduling.records import (
     AppointmentItem,
@@ -28,7 +28,7 @@ from consulta.scheduling.records import (
 
 EXTENSION = timedelta(minutes=10)
 LONGEST_HOLD = timedelta(minutes=45)
-SLOT_LOST, DUPLICATE = "slot_lost", "duplicate"
+SLOT_LOST, DUPLICATE, OTHER_PAYEE = "slot_lost", "duplicate", "other_payee"
 
 
 def paid_by(change: Change) -> dict[str, str]:
@@ -81,6 +81,9 @@ def _is_taken(change: Change, appointment: AppointmentItem) -> bool:
 def place(change: Change) -> list[table.Action]:
     """A provider has the money: confirm what it pays for, or give it back with the same change."""
     wanted = paid_for.of(change.payment)
+    if _is_anothers(change, wanted):
+        change.request_refund(change.refundable, OTHER_PAYEE)
+        return []
     try:
         return pay_for(change, wanted)
     except Conflict:
@@ -89,6 +92,16 @@ def place(change: Change) -> list[table.Action]:
         if change.refundable > 0:
             change.request_refund(change.refundable, DUPLICATE if paid else lost)
         return []
+
+
+def _is_anothers(change: Change, wanted: PaidFor) -> bool:
+    """Whether it was moved, while this was being paid, to an expert for whom another is paid."""
+    payment, tenant = change.payment, change.tenant
+    if wanted.expert_id == payment.expert_id:
+        return False
+    found = table.batch_get_raw(paying.payee_keys(tenant, wanted.expert_id))
+    payee_id = paying.payee_of(tenant, wanted.expert_id, payment.provider, found)
+    return bool(payee_id != payment.payee_id)
 
 
 def show_on_appointment(change: Change) -> list[table.Action]:

@@ -20,7 +20,7 @@ def create(by: Principal, payment_id: str, body: RefundRequest, key: str | None)
     Invalid, Conflict (409 with ``refundable``).
     """
     tenant = by.tenant
-    once = Idempotent.of(tenant, by.person, key, body)
+    once = Idempotent.of(tenant, by.person, key, body, payment_id)
     for _ in table.attempts(effects.DEADLINE_S):
         if once.result:
             return payment_views.refund(by, effects.find_refund(tenant, once.result))

@@ -42,12 +42,6 @@ _ALIVE = "ALIVE"
 _NEW = "new key"
 
 
-class _Rotation(RotateIn):
-    """What an Idempotency-Key stands for: the body, of this very key."""
-
-    key_id: str
-
-
 @dataclass(frozen=True, slots=True)
 class _Alive:
     """A member's keys that are alive, with the epoch seconds when each ends by itself.
@@ -113,8 +107,7 @@ def rotate(by: Principal, key_id: str, body: RotateIn, key: str | None) -> ApiKe
     """
     refuse_key(by)
     tenant = by.tenant
-    rotation = _Rotation(key_id=key_id, overlap_hours=body.overlap_hours)
-    once = Idempotent.of(tenant, by.person, key, rotation)
+    once = Idempotent.of(tenant, by.person, key, body, key_id)
     if once.result:
         return _again(by, once.result)
     old = _own(by, key_id)

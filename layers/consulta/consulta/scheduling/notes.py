@@ -57,8 +57,7 @@ def page(by: Principal, appointment_id: str, limit: int, cursor: str | None) -> 
 def create(by: Principal, appointment_id: str, body: NoteIn, key: str | None) -> Note:
     """A new note. Raises NotFound, Forbidden, Invalid (a key that was used otherwise)."""
     appointment = _appointment(by, appointment_id)
-    asked = _Asked(text=body.text, appointment_id=appointment_id)
-    once = Idempotent.of(by.tenant, by.person, key, asked)
+    once = Idempotent.of(by.tenant, by.person, key, body, appointment_id)
     if once.result:
         return to_api(_load(appointment, once.result))
     note_id = ids.new_id("note")

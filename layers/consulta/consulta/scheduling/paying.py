@@ -54,15 +54,20 @@ def check_payee(appointment: AppointmentItem, expert_id: str, found: Found) -> N
     if expert_id == appointment.expert_id or not move_keys(appointment, expert_id):
         return
     payment = _row(found, _payment_key(appointment))
-    own, _ = payee_keys(appointment.tenant, expert_id)
-    accounts: Iterable[str] = _ACCOUNTS.get(str(payment.get("provider")), _ANY_ACCOUNT)
-    is_own = any(_row(found, own).get(account) for account in accounts)
-    payee_id = expert_id if is_own else appointment.tenant.practice
-    if payee_id != payment.get("payee_id"):
+    provider = str(payment.get("provider"))
+    if payee_of(appointment.tenant, expert_id, provider, found) != payment.get("payee_id"):
         raise Conflict(
             "What was paid is with another payee: give it back, or stay with the expert",
             extra={"code": "other_payee", "payment_status": str(appointment.payment_status)},
         )
+
+
+def payee_of(tenant: Tenant, expert_id: str, provider: str, found: Found) -> str:
+    """Who is paid for this expert, out of a batch that holds :func:`payee_keys`."""
+    own, _ = payee_keys(tenant, expert_id)
+    accounts: Iterable[str] = _ACCOUNTS.get(provider, _ANY_ACCOUNT)
+    is_own = any(_row(found, own).get(account) for account in accounts)
+    return expert_id if is_own else tenant.practice
 
 
 def capture_before(appointment: AppointmentItem, found: Found) -> datetime | None:

@@ -11,7 +11,7 @@ from typing import Any
 from consulta.core import table
 from consulta.core.errors import Busy as TooBusy
 from consulta.core.errors import Conflict, Forbidden, Invalid, NotFound, PreconditionFailed
-from consulta.core.http import Id, check_version
+from consulta.core.http import check_version
 from consulta.core.idempotency import LABEL as REPEATED
 from consulta.core.idempotency import Idempotent
 from consulta.core.identity import Principal
@@ -32,12 +32,6 @@ _MOVABLE = frozenset({Status.CONFIRMED, Status.AWAITING_APPROVAL})
 _CHANGED = "It was changed at the same time: read it again and repeat"
 
 
-class _Asked(RescheduleRequest):
-    """The request as its idempotency key is good for: of one appointment."""
-
-    appointment_id: Id
-
-
 def reschedule(
     by: Principal,
     appointment_id: str,
@@ -56,8 +50,7 @@ def reschedule(
     """
     if request.override and not by.may("appointments:confirm"):
         raise Forbidden("Overriding needs the permission appointments:confirm")
-    asked = _Asked(**request.model_dump(), appointment_id=appointment_id)
-    once = Idempotent.of(by.tenant, by.person, key, asked)
+    once = Idempotent.of(by.tenant, by.person, key, request, appointment_id)
     if once.result:
         return appointments.get(by, once.result)
     current = appointments.load(by, appointment_id)

@@ -12,7 +12,7 @@ from typing import Any
 
 from consulta.core import ids, table
 from consulta.core.errors import Conflict, Forbidden, Invalid, PreconditionFailed
-from consulta.core.http import Id, check_version
+from consulta.core.http import check_version
 from consulta.core.idempotency import LABEL as REPEATED
 from consulta.core.idempotency import Idempotent
 from consulta.core.identity import Principal
@@ -34,12 +34,6 @@ from consulta.scheduling.series_records import (
 )
 
 
-class _Asked(SeriesPatch):
-    """What an Idempotency-Key stands for: the series is in the path."""
-
-    series_id: Id
-
-
 def move(
     by: Principal, series_id: str, body: SeriesPatch, if_match: str | None, key: str | None
 ) -> str | SeriesPreview:
@@ -49,8 +43,7 @@ def move(
     Invalid, and Conflict: while the series is worked on, and with the preview where occurrences
     cannot be moved (``fail``).
     """
-    asked = _Asked(**body.model_dump(), series_id=series_id)
-    once = Idempotent.of(by.tenant, by.person, key, asked)
+    once = Idempotent.of(by.tenant, by.person, key, body, series_id)
     if once.result:
         return once.result
     series = load(by, series_id)
