@@ -140,12 +140,11 @@ class Draft:
         instant = to_epoch(now())
         if self._second_seat(rows, instant):
             return Conflict("The patient has a seat in this group already")
-        chosen = rooms_for(self.claim, self.rooms, rows, instant, self.own)
-        if chosen is None:
-            return self.taken("No room or equipment that this needs is free then")
-        # Where others took the room that was chosen, another one does: it is free all the same.
-        if not replace(self.claim, resources=chosen).is_free(rows, instant, self.own):
+        # Where others took the room that was chosen, another one does: rooms are looked at apart.
+        if not replace(self.claim, resources=()).is_free(rows, instant, self.own):
             return self.taken()
+        if rooms_for(self.claim, self.rooms, rows, instant, self.own) is None:
+            return self.taken("No room or equipment that this needs is free then")
         if not self.claim.within_limits(rows, instant, self.own):
             return Conflict(
                 "The expert is fully booked that day or week",
