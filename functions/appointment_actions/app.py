@@ -16,7 +16,7 @@ ONE = "/v1/appointments/<appointment_id>"
 @needs("appointments:confirm")
 def confirm(appointment_id: Id) -> s.AppointmentDetail:
     """Held or awaiting approval → confirmed, to be paid later."""
-    return api.ok(closing.confirm(api.caller, appointment_id))
+    return api.ok(approving.confirm(api.caller, appointment_id))
 
 
 @api.post(f"{ONE}/approve")

@@ -44,6 +44,20 @@ _ANSWERED = frozenset({Approval.DECLINED, Approval.LAPSED})
 # ---------------------------------------------------------------- by people
 
 
+def confirm(by: Principal, appointment_id: str) -> AppointmentDetail:
+    """Held or awaiting approval → confirmed, to be paid later where it is not; an approval, too.
+
+    What is authorized is captured. Raises NotFound, Conflict, and SlotTaken where a hold that had
+    ended lost its time.
+    """
+    found = appointments.load(by, appointment_id)
+    waits = found.status == Status.AWAITING_APPROVAL
+    is_answered = found.approval not in (None, Approval.NEEDED)
+    if waits and (is_answered or found.payment_status == PaymentStatus.PROCESSING):
+        return approve(by, appointment_id)
+    return appointments.confirm(by, appointment_id)
+
+
 def approve(by: Principal, appointment_id: str) -> AppointmentDetail:
     """Take a booking that waits for it.
 

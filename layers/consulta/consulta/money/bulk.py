@@ -32,7 +32,7 @@ from consulta.core.keys import ITEM, Key, Tenant
 from consulta.core.observe import failure
 from consulta.core.permissions import Role
 from consulta.core.time import from_epoch, from_text, in_zone, now, to_epoch, to_text
-from consulta.money import closing
+from consulta.money import approving, closing
 from consulta.scheduling import appointments, availability, rescheduling
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem, AvailabilityItem, Status
 from consulta.scheduling.schema.appointments import CancelReason, CancelRequest, RescheduleRequest
@@ -319,7 +319,7 @@ def _act(by: Principal, job: BulkJobItem, target: dict[str, Any]) -> None:
     appointment_id = target["id"]
     match BulkAction(job.action):
         case BulkAction.CONFIRM:
-            closing.confirm(by, appointment_id)
+            approving.confirm(by, appointment_id)
         case BulkAction.COMPLETE:
             closing.complete(by, appointment_id)
         case BulkAction.NO_SHOW:

@@ -19,7 +19,7 @@ from consulta.money.policy import Party, Preview
 from consulta.money.records import PaymentItem, Provider, State
 from consulta.money.schema import ManualPaymentRequest, Payment, PositiveAmount
 from consulta.scheduling import appointments, holds, lifecycle, names, transitions
-from consulta.scheduling.records import AppointmentItem, Approval, PaymentStatus, Status
+from consulta.scheduling.records import AppointmentItem, Status
 from consulta.scheduling.schema.actions import (
     CancellationPreview,
     MarkPaidRequest,
@@ -29,33 +29,16 @@ from consulta.scheduling.schema.actions import (
 )
 from consulta.scheduling.schema.appointments import (
     Appointment,
-    AppointmentDetail,
     CancelReason,
     CancelRequest,
 )
 
 DEADLINE_S = 12.0
 CANCELLED, NO_SHOW = "cancelled", "no_show"
-_ANSWERED = frozenset({Approval.GIVEN, Approval.DECLINED, Approval.LAPSED})
 _UNDER_WAY = frozenset({State.OPEN, State.PROCESSING, State.AUTHORIZED})
 
 
 # ---------------------------------------------------------------- by people
-
-
-def confirm(caller: Principal, appointment_id: str) -> AppointmentDetail:
-    """Held or awaiting approval → confirmed, to be paid later where it is not; an approval, too.
-
-    What is authorized is captured. Raises NotFound, Conflict, and SlotTaken where a hold that had
-    ended lost its time.
-    """
-    found = appointments.load(caller, appointment_id)
-    waits = found.status == Status.AWAITING_APPROVAL
-    if waits and (found.approval in _ANSWERED or found.payment_status == PaymentStatus.PROCESSING):
-        from consulta.money import approving  # noqa: PLC0415  # it ends appointments by this module
-
-        return approving.approve(caller, appointment_id)
-    return appointments.confirm(caller, appointment_id)
 
 
 def cancel(caller: Principal, appointment_id: str, request: CancelRequest) -> Appointment:
