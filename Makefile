@@ -42,8 +42,9 @@ stop: $(INSTALLED)  ## Stop what `make run` started
 status: $(INSTALLED)  ## Say what of it runs
 	@$(STACK) status
 
-verify: $(INSTALLED)  ## Recompute every figure of the running system and prove its audit
+verify: $(INSTALLED)  ## Recompute every figure of the running system, prove its ledger and its audit
 	@$(PROJECT) consulta_cli verify
+	@$(PROJECT) consulta_cli ledger verify
 	@$(PROJECT) consulta_cli audit verify
 
 # --- Checks --------------------------------------------------------------------------------------

@@ -19,7 +19,8 @@ from consulta.core.permissions import Role
 from consulta.core.time import now
 from consulta.scheduling import booking, listing, offers
 from consulta.scheduling.records import Status
-from consulta.scheduling.schema.appointments import AppointmentFilter, BookingRequest
+from consulta.scheduling.schema.booking import BookingRequest
+from consulta.scheduling.schema.searching import AppointmentFilter
 
 SMALL, LARGE = 1_000, 100_000
 MANY_EXPERTS = 1_000

@@ -10,13 +10,12 @@ from consulta.dashboards.schema_statistics import Statistics, StatisticsFilter
 from consulta.money import detail
 from consulta.money.schema_detail import AppointmentInFull
 from consulta.scheduling import booking, listing
-from consulta.scheduling.schema.appointments import (
-    AppointmentDetail,
+from consulta.scheduling.schema.appointments import AppointmentDetail, AppointmentPage
+from consulta.scheduling.schema.booking import BookingRequest
+from consulta.scheduling.schema.searching import (
     AppointmentFilter,
     AppointmentMatches,
-    AppointmentPage,
     AppointmentSearch,
-    BookingRequest,
 )
 
 api = Api("appointments")

@@ -1,11 +1,13 @@
 """Payees' accounts with Stripe: /v1/connect/accounts."""
 
 from consulta.core.http import Api, IfMatch, needs
-from consulta.money import connect
+from consulta.money import account_lookup, connect
 from consulta.money.schema_connect import (
     AccountIn,
+    AccountMatches,
     AccountOut,
     AccountPatch,
+    AccountSearch,
     LinkIn,
     LinkOut,
     PayeePath,
@@ -23,6 +25,13 @@ def create(body: AccountIn) -> AccountOut:
     return (
         api.created(account, f"/v1/connect/accounts/{account.payee}") if is_new else api.ok(account)
     )
+
+
+@api.post("/v1/connect/accounts/search")
+@needs("accounts:read")
+def search(body: AccountSearch) -> AccountMatches:
+    """The accounts of an email, in all practices: for operators."""
+    return api.ok(account_lookup.search(api.caller, body))
 
 
 @api.get("/v1/connect/accounts/<payee>")

@@ -5,6 +5,8 @@ from typing import Annotated
 from aws_lambda_powertools.event_handler.openapi.params import Query
 
 from consulta.core.http import Api, Cursor, Id, IdempotencyKey, Limit, needs
+from consulta.dashboards import payment_summary
+from consulta.dashboards.schema_payment_summary import PaymentSummary, SummaryFilter
 from consulta.money import payment_lists, payments, refunds
 from consulta.money.schema import (
     ManualPaymentRequest,
@@ -42,8 +44,15 @@ def record(body: ManualPaymentRequest, idempotency_key: IdempotencyKey = None) -
 def page(
     wanted: Annotated[PaymentFilter, Query()], limit: Limit = 20, cursor: Cursor = None
 ) -> PaymentPage:
-    """The newest first; patients and experts see their own. A page may be short and still go on."""
+    """The newest first, or the oldest; patients and experts see their own. Pages may be short."""
     return api.ok(payment_lists.page(api.caller, wanted, limit, cursor))
+
+
+@api.get("/v1/payments/summary")
+@needs("payments:read")
+def summary(wanted: Annotated[SummaryFilter, Query()]) -> PaymentSummary:
+    """Revenue, refunds, what is pending, count and average per currency; for members."""
+    return api.ok(payment_summary.of(api.caller, wanted), max_age=60)
 
 
 @api.get("/v1/payments/<payment_id>")

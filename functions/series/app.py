@@ -8,7 +8,8 @@ from consulta.core.http import Api, Cursor, Id, IdempotencyKey, IfMatch, Limit, 
 from consulta.money import series_closing
 from consulta.scheduling import series
 from consulta.scheduling.schema import series as s
-from consulta.scheduling.schema.appointments import CancelReason, GivenReason
+from consulta.scheduling.schema.appointments import CancelReason
+from consulta.scheduling.schema.booking import GivenReason
 from consulta.scheduling.series_records import WORKING
 
 api = Api("series")

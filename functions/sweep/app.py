@@ -4,7 +4,7 @@ from typing import Any
 
 from consulta.core.item import Actor
 from consulta.core.observe import observed
-from consulta.money import approving, changes, effects
+from consulta.money import approving, changes, dispute_effects, effects
 from consulta.scheduling import due, holds, sweep
 
 # What one more minute's work may take at most, before Lambda's own deadline.
@@ -19,6 +19,7 @@ def handle(_event: dict[str, Any], context: Any) -> dict[str, int]:
             due.HOLD: holds.worker(approving.expire, by),
             due.APPROVE: lambda key: approving.work(key, by),
             changes.REFUND_DUE_WORK: lambda key: effects.resume(key, by),
+            dispute_effects.DISPUTE_DUE_WORK: lambda key: dispute_effects.resume(key, by),
             changes.AUTHORIZATION_DUE_WORK: lambda key: approving.settle_due(key, by),
         },
         time_left=lambda: context.get_remaining_time_in_millis() > RESERVE_MS,

@@ -17,7 +17,7 @@ from consulta.money.orders import Order
 from consulta.people import policy as people_policy
 from consulta.scheduling import notes
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem
-from consulta.scheduling.schema.appointments import CancelRequest
+from consulta.scheduling.schema.booking import CancelRequest
 from tests.faults import Faults
 from tests.unit.people.calling import Answer, call, signed_in
 from tests.unit.scheduling.world import Clock, World, tomorrow

@@ -42,11 +42,7 @@ from consulta.scheduling.records import (
     PaymentStatus,
     Status,
 )
-from consulta.scheduling.schema.appointments import (
-    CancelRequest,
-    DeclineRequest,
-    RescheduleRequest,
-)
+from consulta.scheduling.schema.booking import CancelRequest, DeclineRequest, RescheduleRequest
 from consulta.scheduling.schema.services import ServicePatch
 from tests.faults import Crash, Faults
 from tests.integration import scripted_provider

@@ -30,11 +30,7 @@ from consulta.scheduling.records import (
     ResourceItem,
     Status,
 )
-from consulta.scheduling.schema.appointments import (
-    BookingRequest,
-    CancelRequest,
-    RescheduleRequest,
-)
+from consulta.scheduling.schema.booking import BookingRequest, CancelRequest, RescheduleRequest
 from consulta.scheduling.schema.services import ServicePatch
 from tests.faults import Crash, Faults
 from tests.unit.scheduling.world import Clock, World, tomorrow

@@ -13,7 +13,7 @@ from consulta.money.records import PAYMENT, REFUND
 from consulta.people.records import PRACTICE, PracticeItem
 from consulta.scheduling import transitions
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem
-from consulta.scheduling.schema.appointments import CancelRequest
+from consulta.scheduling.schema.booking import CancelRequest
 from tests.faults import Faults
 from tests.unit.aggregates.images import image
 from tests.unit.people.calling import Answer, call, signed_in

@@ -53,7 +53,7 @@ from consulta.money.schema import (
 )
 from consulta.scheduling import holds, rescheduling
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem, PaymentStatus, Status
-from consulta.scheduling.schema.appointments import CancelRequest, RescheduleRequest
+from consulta.scheduling.schema.booking import CancelRequest, RescheduleRequest
 from tests.faults import Crash, Faults
 from tests.integration.scripted_provider import ScriptedProvider, install
 from tests.unit.scheduling.world import Clock, World, tomorrow

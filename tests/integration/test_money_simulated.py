@@ -15,7 +15,7 @@ from consulta.money.records import POSTING, PostingItem
 from consulta.money.schema_connect import ConnectionIn
 from consulta.scheduling import appointments, services
 from consulta.scheduling.records import PaymentStatus, Status
-from consulta.scheduling.schema.appointments import DeclineRequest
+from consulta.scheduling.schema.booking import DeclineRequest
 from consulta.scheduling.schema.services import ServiceRequest
 from tests.integration.test_providers import (  # noqa: F401  # fixtures are found by their names
     Simulator,

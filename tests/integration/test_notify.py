@@ -28,7 +28,8 @@ from consulta.notifications import claims
 from consulta.people.policy import default_policy
 from consulta.people.records import EXPERT, MEMBER, PATIENT, PRACTICE, MemberItem, PracticeItem
 from consulta.scheduling.records import APPOINTMENT, SERIES, AppointmentItem
-from consulta.scheduling.schema.appointments import CancelReason, CancelRequest
+from consulta.scheduling.schema.appointments import CancelReason
+from consulta.scheduling.schema.booking import CancelRequest
 from consulta.scheduling.series_records import OccurrenceRow, OccurrenceState, SeriesItem
 from tests.faults import Crash, Fault, Faults
 from tests.template import resources

@@ -34,7 +34,7 @@ from consulta.people.policy import PolicySettings, to_stored
 from consulta.people.records import PRACTICE, PracticeItem
 from consulta.scheduling import booking, package_sessions, packages, services, transitions
 from consulta.scheduling.records import PACKAGE, PackageItem, PaymentStatus, Status
-from consulta.scheduling.schema.appointments import CancelRequest, DeclineRequest
+from consulta.scheduling.schema.booking import CancelRequest, DeclineRequest
 from consulta.scheduling.schema.packages import PackageDetail, PackageFilter, PackageRequest
 from consulta.scheduling.schema.services import ServicePatch
 from tests.faults import Faults

@@ -25,11 +25,8 @@ from consulta.money import payees, payments
 from consulta.money.schema import ManualPaymentRequest
 from consulta.scheduling import offers, rescheduling, services, suggestions, transitions
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem, Status
-from consulta.scheduling.schema.appointments import (
-    AppointmentDetail,
-    CancelRequest,
-    RescheduleRequest,
-)
+from consulta.scheduling.schema.appointments import AppointmentDetail
+from consulta.scheduling.schema.booking import CancelRequest, RescheduleRequest
 from consulta.scheduling.schema.services import ServicePatch
 from tests.faults import Crash, Faults
 from tests.integration.test_booking import external, room

@@ -18,7 +18,7 @@ from consulta.people.records import PATIENT, PatientItem
 from consulta.scheduling import appointments, booking, holds, offers, services, transitions
 from consulta.scheduling.busy import Claim
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem, PaymentStatus, Status
-from consulta.scheduling.schema.appointments import CancelRequest
+from consulta.scheduling.schema.booking import CancelRequest
 from consulta.scheduling.schema.services import ServicePatch
 from tests.faults import Crash, Faults
 from tests.unit.scheduling.world import Clock, World, tomorrow

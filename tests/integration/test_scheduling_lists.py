@@ -18,7 +18,8 @@ from consulta.core.permissions import Role
 from consulta.core.time import to_text
 from consulta.scheduling import listing
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem, Status
-from consulta.scheduling.schema.appointments import Appointment, AppointmentFilter
+from consulta.scheduling.schema.appointments import Appointment
+from consulta.scheduling.schema.searching import AppointmentFilter
 from tests.faults import Faults
 from tests.unit.scheduling.world import World, tomorrow
 

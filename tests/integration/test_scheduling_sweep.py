@@ -11,7 +11,7 @@ from consulta.core.keys import Key
 from consulta.core.time import from_text, to_epoch, to_text
 from consulta.scheduling import due, holds, offers, sweep, transitions
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem, Status
-from consulta.scheduling.schema.appointments import CancelRequest
+from consulta.scheduling.schema.booking import CancelRequest
 from tests.faults import Crash, Faults
 from tests.unit.scheduling.world import Clock, World, tomorrow
 

@@ -15,7 +15,7 @@ from consulta.people import patients
 from consulta.people.schema.patients import PatientIn
 from consulta.scheduling import listing
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem
-from consulta.scheduling.schema.appointments import AppointmentSearch
+from consulta.scheduling.schema.searching import AppointmentSearch
 from tests.faults import Faults
 from tests.unit.people.calling import Answer, call, signed_in
 from tests.unit.scheduling.world import World, tomorrow

@@ -24,8 +24,8 @@ from consulta.scheduling import (
     transitions,
 )
 from consulta.scheduling.records import APPOINTMENT, SERIES, AppointmentItem, Status
-from consulta.scheduling.schema.appointments import CancelRequest, RescheduleRequest
 from consulta.scheduling.schema.availability import Weekly
+from consulta.scheduling.schema.booking import CancelRequest, RescheduleRequest
 from consulta.scheduling.schema.packages import PackageRequest
 from consulta.scheduling.schema.series import SeriesRequest
 from consulta.scheduling.series_records import SeriesItem, rows_of

@@ -11,7 +11,7 @@ from consulta.core.permissions import Role
 from consulta.core.time import to_epoch
 from consulta.money import closing
 from consulta.scheduling import rescheduling, suggestions
-from consulta.scheduling.schema.appointments import CancelRequest, RescheduleRequest
+from consulta.scheduling.schema.booking import CancelRequest, RescheduleRequest
 from tests.faults import Faults
 from tests.unit.scheduling.world import World, tomorrow
 

@@ -30,7 +30,7 @@ from consulta.scheduling.records import (
     PackageItem,
     Status,
 )
-from consulta.scheduling.schema.appointments import CancelRequest, RescheduleRequest
+from consulta.scheduling.schema.booking import CancelRequest, RescheduleRequest
 from consulta.scheduling.schema.packages import PackageRequest
 from consulta.scheduling.waitlist_records import WaitlistItem, live_row
 from tests.faults import Crash, Faults

@@ -39,9 +39,9 @@ def verify(
 ) -> None:
     """Compute every figure again from the items and compare; exit 1 on any difference."""
     stack.use(core_table, aggregates_table, endpoint_url, stack_file)
-    tenants = _tenants(practice)
+    tenants = chosen(practice)
     items, found = 0, list[tuple[str, Difference]]()
-    with _progress(len(tenants), "items") as progress:
+    with bars(len(tenants), "items") as progress:
         for tenant in tenants:
             with progress.practice(tenant):
                 found += [(tenant.practice, d) for d in verify_practice(tenant, progress.add)]
@@ -67,9 +67,9 @@ def rebuild(
     not be finished, or has items that cannot be counted.
     """
     stack.use(core_table, aggregates_table, endpoint_url, stack_file)
-    tenants = _tenants(practice)
+    tenants = chosen(practice)
     unreadable, unfinished = 0, list[str]()
-    with _progress(len(tenants), "rows") as progress:
+    with bars(len(tenants), "rows") as progress:
         for tenant in tenants:
             with progress.practice(tenant):
                 try:
@@ -86,7 +86,8 @@ def rebuild(
         raise typer.Exit(1)
 
 
-def _tenants(practice: str) -> list[Tenant]:
+def chosen(practice: str) -> list[Tenant]:
+    """The practice of this id, or all of them. Raises BadParameter where there is none."""
     if practice:
         tenant = Tenant(practice)
         if table.get_raw(tenant.item(PRACTICE, practice)) is None:
@@ -107,7 +108,7 @@ def _differences(found: list[tuple[str, Difference]]) -> Table:
     return shown
 
 
-class _Bars:
+class Bars:
     """One line for the practices and one for the practice in work, on standard error."""
 
     def __init__(self, progress: Progress, practices: int, unit: str) -> None:
@@ -118,21 +119,25 @@ class _Bars:
 
     @contextmanager
     def practice(self, tenant: Tenant) -> Iterator[None]:
+        """One practice's turn."""
         self._progress.reset(self._one, description=f"{tenant.practice} {self._unit}")
         yield
         self._progress.advance(self._all)
 
     def add(self, items: int) -> None:
+        """So many more were looked at."""
         self.counted += items
         self._progress.advance(self._one, items)
 
     def show(self, walked: Walked) -> None:
+        """Where a walk has come to."""
         segment = f"{SEGMENTS.index(walked.segment) + 1}/{len(SEGMENTS)} {walked.segment}"
         self._progress.update(self._one, completed=walked.looked_at, description=segment)
 
 
 @contextmanager
-def _progress(practices: int, unit: str) -> Iterator[_Bars]:
+def bars(practices: int, unit: str) -> Iterator[Bars]:
+    """Progress on standard error while the block runs."""
     # The functions' own log lines would break the bars; failures are in the table and exit code.
     level = logger.log_level
     logger.setLevel(logging.CRITICAL)
@@ -144,6 +149,6 @@ def _progress(practices: int, unit: str) -> Iterator[_Bars]:
     )
     try:
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            yield _Bars(progress, practices, unit)
+            yield Bars(progress, practices, unit)
     finally:
         logger.setLevel(level)

@@ -16,6 +16,8 @@ AggregatesTable = Annotated[str, typer.Option(help="Name of the aggregates table
 AuditTable = Annotated[str, typer.Option(help="Name of the audit table.")]
 AuditBucket = Annotated[str, typer.Option(help="Name of the audit's bucket of seals.")]
 AuditSecret = Annotated[str, typer.Option(help="ARN of the audit's secret.")]
+EventsQueue = Annotated[str, typer.Option(help="Address of the payment events' queue.")]
+DeadLetters = Annotated[str, typer.Option(help="Address of the queue of dead letters.")]
 EndpointUrl = Annotated[str, typer.Option(help="Address of a local AWS; none for AWS itself.")]
 StackFile = Annotated[Path, typer.Option(help="What `make run` wrote about the local stack.")]
 
@@ -88,3 +90,23 @@ def _outputs(stack_file: Path, names: Sequence[str]) -> tuple[dict[str, str], st
     except (ValueError, KeyError, TypeError):
         raise typer.BadParameter(f"{stack_file} does not describe a stack") from None
     return outputs, f"{api.scheme}://{api.netloc}"
+
+
+QUEUE_OUTPUTS = {
+    "CORE_TABLE": "CoreTableName",
+    "PAYMENT_EVENTS_QUEUE_URL": "PaymentEventsQueueUrl",
+    "DEAD_LETTERS_URL": "DeadLettersUrl",
+}
+
+
+def use_queues(named: Mapping[str, str], endpoint_url: str, stack_file: Path) -> None:
+    """Point this process at a stack's payment events and dead letters. See use_audit."""
+    values = dict(named)
+    if not all(values.values()):
+        if any(values.values()):
+            raise typer.BadParameter("name the table and both queues, or none of them")
+        outputs, address = _outputs(stack_file, list(QUEUE_OUTPUTS.values()))
+        values = {name: outputs[output] for name, output in QUEUE_OUTPUTS.items()}
+        endpoint_url = endpoint_url or address
+    os.environ |= values
+    _point(endpoint_url)

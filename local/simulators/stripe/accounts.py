@@ -44,7 +44,7 @@ def create(state: State, call: Call) -> Object:
         default_currency=params.get("default_currency", "usd"),
         email=params.get("email"),
         metadata=params.get("metadata") or {},
-        settings=params.get("settings", {}),
+        settings=_settings({}, params),
         tos_acceptance=params.get("tos_acceptance", {}),
         type=params.get("type", "none" if "controller" in params else "standard"),
     )
@@ -81,12 +81,51 @@ def _controller(params: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+_ANCHORS = {"weekly": "weekly_anchor", "monthly": "monthly_anchor"}
+_DAILY = {"interval": "daily", "delay_days": 2}
+
+
+def _settings(before: Object, params: dict[str, Any]) -> Object:
+    """Settings with what is given of them changed; a payout schedule is checked as a whole.
+
+    Source: https://docs.stripe.com/api/accounts/update, settings.payouts.schedule.
+    """
+    given = params.get("settings", {})
+    payouts = {**before.get("payouts", {}), **given.get("payouts", {})}
+    schedule = given.get("payouts", {}).get("schedule")
+    if schedule is None:
+        schedule = before.get("payouts", {}).get("schedule", _DAILY)
+    else:
+        schedule = {"interval": "daily", **schedule}
+        _check_schedule(schedule)
+        schedule.setdefault("delay_days", 2)
+    return {**before, **given, "payouts": {**payouts, "schedule": schedule}}
+
+
+def _check_schedule(schedule: dict[str, Any]) -> None:
+    where = "settings[payouts][schedule]"
+    for interval, anchor in _ANCHORS.items():
+        if schedule["interval"] == interval and anchor not in schedule:
+            raise invalid_request(
+                f"You must provide `{anchor}` when the interval is `{interval}`.",
+                param=f"{where}[{anchor}]",
+            )
+        if schedule["interval"] != interval and anchor in schedule:
+            raise invalid_request(
+                f"You may only provide `{anchor}` when the interval is `{interval}`.",
+                param=f"{where}[{anchor}]",
+            )
+    if not 1 <= schedule.get("monthly_anchor", 1) <= 31:
+        raise invalid_request("Invalid day of the month.", param=f"{where}[monthly_anchor]")
+
+
 def update(state: State, call: Call, account_id: str) -> Object:
     account = state.get(None, "account", account_id, "account")
     merge_metadata(account, call.params)
-    for name in ("business_profile", "business_type", "default_currency", "email", "settings"):
+    for name in ("business_profile", "business_type", "default_currency", "email"):
         if name in call.params:
             account[name] = call.params[name]
+    account["settings"] = _settings(account["settings"], call.params)
     for name, wish in call.params.get("capabilities", {}).items():
         if wish.get("requested"):
             status = "active" if account["charges_enabled"] else "inactive"

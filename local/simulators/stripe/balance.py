@@ -73,6 +73,23 @@ def post(
     return posted
 
 
+def make_available(state: State, account: str | None) -> Object:
+    """Time passes: what was pending can be paid out, and balance.available tells of it."""
+    sums: dict[str, int] = {}
+    for transaction in state.all(account, "balance_transaction"):
+        transaction["status"] = "available"
+        transaction["available_on"] = min(transaction["available_on"], now())
+        currency = transaction["currency"]
+        sums[currency] = sums.get(currency, 0) + transaction["net"]
+    available = [
+        {"amount": amount, "currency": currency, "source_types": {"card": amount}}
+        for currency, amount in sums.items()
+    ]
+    balance = new("balance", available=available, pending=[])
+    state.emit(account, "balance.available", balance)
+    return balance
+
+
 def settle(state: State, account: str | None, charge_id: str) -> None:
     """Gives a captured charge its balance transaction, transfer and application fee, once."""
     charge = state.find(account, "charge", charge_id)
@@ -141,7 +158,7 @@ def _transfer(state: State, charge: Object) -> None:
     )
     transfer["reversals"] = page(f"/v1/transfers/{transfer['id']}/reversals", [])
     transfer["balance_transaction"] = post(state, None, "transfer", -amount, transfer)
-    payment = _destination_payment(state, destination, charge, transfer)
+    payment = destination_payment(state, destination, charge, transfer)
     transfer["destination_payment"] = payment["id"]
     charge["transfer"] = state.put(None, transfer)["id"]
     state.emit(None, "transfer.created", transfer)
@@ -154,9 +171,7 @@ def _transfer(state: State, charge: Object) -> None:
     payment["balance_transaction"] = post(state, destination, "payment", amount, payment, fees=fees)
 
 
-def _destination_payment(
-    state: State, destination: str, charge: Object, transfer: Object
-) -> Object:
+def destination_payment(state: State, destination: str, charge: Object, transfer: Object) -> Object:
     """The `py_` object that the connected account sees."""
     payment = new(
         "charge",

@@ -7,6 +7,7 @@ POST accounts/{id}/deauthorize     the owner disconnects the platform
 POST disputes                      {"charge", "status"?, "amount"?, "reason"?}
 POST disputes/{id}                 {"status"}
 POST refunds/{id}/fail
+POST balance                       {"account"?}: what is pending becomes available
 POST payouts                       {"account"?, "amount", "currency", "status"?}
 POST payouts/{id}                  {"status": "paid" | "failed" | "canceled"}
 """
@@ -15,7 +16,7 @@ from flask import Blueprint, Response, abort, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from local.simulators.control import body_of_request, refuse_as_json, required
-from local.simulators.stripe import accounts, checkout, disputes, intents, payouts, refunds
+from local.simulators.stripe import accounts, balance, checkout, disputes, intents, payouts, refunds
 from local.simulators.stripe.errors import StripeError
 from local.simulators.stripe.state import Call, Object, State, to_json
 
@@ -94,6 +95,14 @@ def stripe_control(state: State) -> Blueprint:
         with state.lock:
             account, refund = state.where("refund", refund_id)
             return _json(refunds.fail(state, account, refund))
+
+    @plane.post("/_control/balance")
+    def funds_become_available() -> Response:
+        account = body_of_request().get("account")
+        with state.lock:
+            if account is not None:
+                state.get(None, "account", str(account), "account")
+            return _json(balance.make_available(state, account))
 
     @plane.post("/_control/payouts")
     def create_payout() -> Response:

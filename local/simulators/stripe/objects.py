@@ -21,6 +21,7 @@ _CLASSES: dict[str, tuple[str, Any]] = {
     "account_link": ("", stripe.AccountLink),
     "account_session": ("", stripe.AccountSession),
     "application_fee": ("fee_", stripe.ApplicationFee),
+    "balance": ("", stripe.Balance),
     "balance_transaction": ("txn_", stripe.BalanceTransaction),
     "capability": ("", stripe.Capability),
     "charge": ("ch_", stripe.Charge),

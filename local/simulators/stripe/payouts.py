@@ -38,8 +38,10 @@ def change(state: State, account: str | None, payout: Object, status: str) -> Ob
     payout["status"] = status
     if status == "failed":
         payout |= {"failure_code": "account_closed", "failure_message": "The account is closed."}
+    if status in ("failed", "canceled"):
+        kind = "payout_failure" if status == "failed" else "payout_cancel"
         payout["failure_balance_transaction"] = balance.post(
-            state, account, "payout_failure", payout["amount"], payout
+            state, account, kind, payout["amount"], payout
         )
     if status == "paid":
         payout["reconciliation_status"] = "completed"

@@ -12,9 +12,9 @@ from stripe.params.checkout import (
     SessionRetrieveParams,
 )
 
-from local.simulators.stripe import accounts, catalog, checkout, intents, refunds
+from local.simulators.stripe import accounts, catalog, checkout, intents, refunds, transfers
 from local.simulators.stripe.errors import invalid_request
-from local.simulators.stripe.state import Call, Object, State, listed, paged
+from local.simulators.stripe.state import Call, Object, State, created_matches, listed, paged
 
 Handler = Callable[..., Object]
 
@@ -71,6 +71,7 @@ def _list_events(state: State, call: Call) -> Object:
         shown
         for event in state.all(call.account, "event")
         if any(_type_matches(event["type"], pattern) for pattern in types)
+        and created_matches(event["created"], call.params.get("created"))
         and (shown := _event(state, event))
         and wanted in (None, not shown["pending_webhooks"])
     ]
@@ -155,6 +156,19 @@ ROUTES = (
         _list("transfer", "destination", "transfer_group"),
     ),
     Route("GET", "/v1/transfers/<object_id>", sp.TransferRetrieveParams, _retrieve("transfer")),
+    Route("POST", "/v1/transfers", sp.TransferCreateParams, transfers.create),
+    Route(
+        "GET",
+        "/v1/transfers/<transfer_id>/reversals",
+        sp.TransferReversalListParams,
+        transfers.reversals,
+    ),
+    Route(
+        "POST",
+        "/v1/transfers/<transfer_id>/reversals",
+        sp.TransferReversalCreateParams,
+        transfers.reverse,
+    ),
     Route(
         "GET",
         "/v1/application_fees",

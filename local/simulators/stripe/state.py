@@ -155,7 +155,7 @@ def listed(state: State, call: Call, kind: str, filters: tuple[str, ...] = ()) -
         obj
         for obj in state.all(call.account, kind)
         if all(obj.get(f) == call.params[f] for f in filters if f in call.params)
-        and _created_matches(obj.get("created", 0), call.params.get("created"))
+        and created_matches(obj.get("created", 0), call.params.get("created"))
     ]
     return paged(call, found)
 
@@ -180,7 +180,7 @@ def _position(ids: list[str], object_id: str, param: str) -> int:
     return ids.index(object_id)
 
 
-def _created_matches(created: int, wanted: Any) -> bool:
+def created_matches(created: int, wanted: Any) -> bool:
     if wanted is None:
         return True
     if isinstance(wanted, int):

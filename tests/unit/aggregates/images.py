@@ -6,7 +6,15 @@ from typing import Any
 from consulta.core.item import Actor
 from consulta.core.keys import Key, Tenant
 from consulta.core.table import Raw
-from consulta.money.records import PAYMENT, REFUND, PaymentItem, RefundItem
+from consulta.money.dispute_records import DISPUTE, DisputeItem
+from consulta.money.records import (
+    PAYMENT,
+    POSTING,
+    REFUND,
+    PaymentItem,
+    PostingItem,
+    RefundItem,
+)
 from consulta.people.records import PATIENT, PatientItem
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem
 
@@ -61,12 +69,42 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "zone": "Europe/Lisbon",
         "local_date": "2026-11-21",
     },
+    DISPUTE: WHO
+    | {
+        "payment_id": "pay_1",
+        "provider": "stripe",
+        "provider_id": "du_1",
+        "amount": 5000,
+        "held": 5000,
+        "currency": "EUR",
+        "reason": "fraudulent",
+        "status": "needs_response",
+        "opened_at": AT,
+        "zone": "Europe/Lisbon",
+        "local_date": "2026-11-23",
+    },
+    POSTING: {
+        "event": "earned",
+        "posting_key": "earned:pay_1:2",
+        "payment_id": "pay_1",
+        "expert_id": "exp_1",
+        "currency": "EUR",
+        "entries": [
+            {"book": "PAYEE:payee_1", "account": "patient", "debit": 5000, "credit": 0},
+            {"book": "PAYEE:payee_1", "account": "revenue", "debit": 0, "credit": 4132},
+            {"book": "PAYEE:payee_1", "account": "tax_out", "debit": 0, "credit": 868},
+        ],
+        "occurred_at": AT,
+        "local_date": "2026-11-22",
+    },
     PATIENT: {"name": "Ana", "local_date": "2026-11-19"},
 }
 MODELS = {
     APPOINTMENT: AppointmentItem,
     PAYMENT: PaymentItem,
     REFUND: RefundItem,
+    DISPUTE: DisputeItem,
+    POSTING: PostingItem,
     PATIENT: PatientItem,
 }
 

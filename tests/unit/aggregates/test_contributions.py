@@ -19,7 +19,8 @@ from consulta.aggregates.contributions import (
 from consulta.aggregates.rows import Remembered, decode, encode
 from consulta.core.keys import Key
 from consulta.core.table import Raw
-from consulta.money.records import PAYMENT, REFUND
+from consulta.money.dispute_records import DISPUTE, INQUIRIES
+from consulta.money.records import PAYMENT, POSTING, REFUND
 from consulta.people.records import PATIENT
 from consulta.scheduling.records import APPOINTMENT, BOOKED, OPEN, Status
 from tests.unit.aggregates.images import PRACTICE_ID, image, key
@@ -118,6 +119,45 @@ def test_a_refund_counts_on_its_own_day() -> None:
     assert of(REFUND, state="failed", local_date=None) == NOTHING
 
 
+def test_a_dispute_counts_on_the_day_it_was_opened_and_an_inquiry_does_not() -> None:
+    for subject in (PRACTICE, EXPERT):
+        found = of(DISPUTE)
+        assert periods(found, subject) == {"D#2026-11-23", "M#2026-11", "TOTAL"}
+        assert row(found, subject, "TOTAL") == {"disputed.EUR": 5000, "disputes": 1}
+        assert row(of(DISPUTE, status="won", held=0), subject, "TOTAL") == {"disputes": 1}
+    for status in INQUIRIES:
+        assert of(DISPUTE, status=str(status), held=0) == NOTHING
+
+
+def test_what_is_earned_counts_with_its_tax_on_the_day_of_its_posting() -> None:
+    found = of(POSTING)
+    for subject in (PRACTICE, EXPERT):
+        assert periods(found, subject) == {"D#2026-11-22", "M#2026-11", "TOTAL"}
+        assert all(row(found, subject, p) == {"earned.EUR": 5000} for p in periods(found, subject))
+
+
+def test_a_refund_of_what_was_earned_takes_it_back() -> None:
+    entries = [
+        {"book": "PAYEE:payee_1", "account": "patient", "debit": 500, "credit": 0},
+        {"book": "PAYEE:payee_1", "account": "revenue", "debit": 1500, "credit": 0},
+        {"book": "PAYEE:payee_1", "account": "refund_due", "debit": 0, "credit": 2000},
+    ]
+    found = of(POSTING, event="refund_requested", entries=entries)
+    assert row(found, PRACTICE, "TOTAL") == {"earned.EUR": -1500}
+
+
+def test_a_posting_without_a_day_is_earned_by_nobody() -> None:
+    found = of(POSTING, event="charge_succeeded", expert_id=None, local_date=None)
+    assert not any(name.startswith("earned") for row in found.figures.values() for name in row)
+    assert periods(found, PRACTICE) == periods(found, EXPERT) == set()
+
+
+def test_the_fee_that_the_platform_pays_is_told_apart() -> None:
+    total = row(of(PAYMENT, platform_pays_fees=True), PRACTICE, "TOTAL")
+    assert (total["fee.EUR"], total["platform_fee.EUR"]) == (95, 95)
+    assert "platform_fee.EUR" not in row(of(PAYMENT), PRACTICE, "TOTAL")
+
+
 def test_a_patient_until_deleted() -> None:
     found = of(PATIENT)
     assert row(found, PRACTICE, "D#2026-11-19") == {"new_patients": 1}
@@ -134,9 +174,11 @@ STAMPED = {
     APPOINTMENT: "expert_id patient_id service_id status local_date local_hour price currency",
     PAYMENT: (
         "expert_id patient_id service_id state provider amount captured commission fee"
-        " tax_withheld settled currency local_date"
+        " tax_withheld settled platform_pays_fees currency local_date"
     ),
     REFUND: "expert_id patient_id service_id state amount commission currency local_date",
+    DISPUTE: "expert_id status held currency local_date",
+    POSTING: "expert_id currency entries local_date",
     PATIENT: "local_date deleted_at",
 }
 
@@ -161,6 +203,7 @@ def test_only_what_is_stamped_on_the_item_is_needed(entity: str) -> None:
         (APPOINTMENT, {"price": {"N": "0.5"}}),
         (PAYMENT, {"local_date": {"NULL": True}}),
         (REFUND, {"currency": {}}),
+        (POSTING, {"entries": {"L": [{"M": {"account": {"S": "revenue"}}}]}}),
     ],
 )
 def test_a_broken_item_is_malformed_and_its_value_stays_out_of_the_text(

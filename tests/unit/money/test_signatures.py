@@ -282,6 +282,28 @@ def test_a_thin_event_names_its_account_and_object(queue: Queue) -> None:
     assert (queue.sent[0]["account"], queue.sent[0]["object_id"]) == ("acct_1", "acct_1")
 
 
+@pytest.mark.parametrize(
+    ("sent", "queued"),
+    [
+        ("v1.charge.updated", "charge.updated"),
+        ("v1.payment_intent.succeeded", "payment_intent.succeeded"),
+        ("v2.core.account[requirements].updated", "v2.core.account[requirements].updated"),
+    ],
+)
+def test_a_thin_event_is_called_like_its_snapshot(queue: Queue, sent: str, queued: str) -> None:
+    thin = {
+        "id": "evt_2",
+        "object": "v2.core.event",
+        "type": sent,
+        "livemode": False,
+        "context": "acct_1",
+        "related_object": {"id": "ch_1", "type": "charge", "url": "/v1/charges/ch_1"},
+    }
+    assert send(thin)["statusCode"] == 200
+    message = queue.sent[0]
+    assert (message["type"], message["object_id"]) == (queued, "ch_1")
+
+
 def test_a_deauthorization_carries_what_can_no_longer_be_read(queue: Queue) -> None:
     event = {
         **EVENT,

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from consulta.scheduling.schema.appointments import BookingRequest, CancelRequest
 from consulta.scheduling.schema.availability import AvailabilityRequest
+from consulta.scheduling.schema.booking import BookingRequest, CancelRequest
 from consulta.scheduling.schema.fields import Price
 from consulta.scheduling.schema.services import ServiceRequest
 

@@ -34,8 +34,9 @@ from consulta.scheduling import (
     sweep,
     transitions,
 )
-from consulta.scheduling.schema.appointments import AppointmentDetail, BookingRequest
+from consulta.scheduling.schema.appointments import AppointmentDetail
 from consulta.scheduling.schema.availability import AvailabilityRequest, Weekly
+from consulta.scheduling.schema.booking import BookingRequest
 from consulta.scheduling.schema.services import ServiceRequest
 
 ALWAYS = {day: [{"from": "00:00", "to": "24:00"}] for day in Weekly.model_fields}

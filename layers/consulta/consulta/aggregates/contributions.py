@@ -13,18 +13,22 @@ from datetime import date
 from typing import Any, NamedTuple
 
 from consulta.core.keys import ITEM, Key, parse_item, tenant_of
-from consulta.money.records import PAYMENT, REFUND, Provider, RefundState, State
+from consulta.money.dispute_records import DISPUTE, INQUIRIES
+from consulta.money.ledger import REVENUE, TAX_OUT, kind_of
+from consulta.money.records import PAYMENT, POSTING, REFUND, Provider, RefundState, State
 from consulta.people.records import EXPERT, PATIENT, PRACTICE
 from consulta.scheduling.records import APPOINTMENT, BOOKED, OPEN, SERVICE, Status
 
 # The version of this module's meaning. It rises with every change of what an item contributes.
-GENERATION = 1
+GENERATION = 2
 
 TOTAL = "TOTAL"
 
 # Figures that not every period has, so TOTAL = Σ MONTH = Σ DAY is not asked of them: distinct
 # counts cannot be added up, what awaits payment has no day yet, hours are only inside days.
-NOT_ADDITIVE = {"unique_patients", "unique_experts", "awaiting", "patients", "hour"}
+NOT_ADDITIVE = {"unique_patients", "unique_experts", "awaiting", "patients", "hour", "balance"}
+# The ledger's balances: a row per book (``PAYEE:<id>``, ``PLAT``) of the practice.
+BOOK, BALANCE = "BOOK", "balance"
 
 Image = Mapping[str, Mapping[str, Any]]
 Vector = dict[str, int]
@@ -134,6 +138,32 @@ class _Reader:
     def flag(self, name: str) -> bool:
         return self.image.get(name, {}).get("BOOL") is True
 
+    def credited(self, accounts: frozenset[str]) -> int:
+        """What a posting's entries credit to ``accounts``, less what they debit."""
+        try:
+            return sum(
+                int(entry["M"]["credit"]["N"]) - int(entry["M"]["debit"]["N"])
+                for entry in self.image["entries"]["L"]
+                if entry["M"]["account"]["S"] in accounts
+            )
+        except (KeyError, TypeError, ValueError):
+            raise Malformed("attribute entries") from None
+
+    def balances(self) -> dict[str, dict[str, int]]:
+        """By a posting's books and kinds of account: debits less credits."""
+        found: dict[str, dict[str, int]] = {}
+        try:
+            for entry in self.image["entries"]["L"]:
+                book, account = entry["M"]["book"]["S"], kind_of(entry["M"]["account"]["S"])
+                sums = found.setdefault(book, {})
+                moved = int(entry["M"]["debit"]["N"]) - int(entry["M"]["credit"]["N"])
+                sums[account] = sums.get(account, 0) + moved
+        except (KeyError, TypeError, ValueError):
+            raise Malformed("attribute entries") from None
+        if any("#" in book for book in found):
+            raise Malformed("attribute entries")
+        return found
+
     def has(self, name: str) -> bool:
         """Whether it is set: PynamoDB leaves None out, an update writes it as NULL."""
         return name in self.image and "NULL" not in self.image[name]
@@ -232,6 +262,7 @@ def _payment(item: _Reader) -> Contribution:
         f"commission.{currency}": commission,
         f"pending_commission.{currency}": 0 if settled else commission,
         f"fee.{currency}": item.number("fee"),
+        f"platform_fee.{currency}": item.number("fee") if item.flag("platform_pays_fees") else 0,
         f"tax_withheld.{currency}": item.number("tax_withheld"),
         "payments": 1,
         f"payments.{currency}": 1,
@@ -262,6 +293,37 @@ def _refund(item: _Reader) -> Contribution:
     )
 
 
+def _dispute(item: _Reader) -> Contribution:
+    """An inquiry is none: nothing is taken before it becomes one."""
+    if item.text("status") in INQUIRIES:
+        return NOTHING
+    vector = {f"disputed.{item.text('currency')}": item.number("held"), "disputes": 1}
+    return _contribution(
+        _daily(PRACTICE, item.practice, item.day(), vector),
+        _daily(EXPERT, item.text("expert_id"), item.day(), vector),
+    )
+
+
+_EARNED = frozenset({REVENUE, TAX_OUT})
+
+
+def _posting(item: _Reader) -> Contribution:
+    """Every account's balance; and by day what became revenue, less what of it was taken back."""
+    currency = item.text("currency")
+    balances = [
+        _total(BOOK, book, {f"{BALANCE}.{kind}.{currency}": n for kind, n in sums.items()})
+        for book, sums in item.balances().items()
+    ]
+    if not item.has("local_date"):
+        return _contribution(*balances)
+    earned = {f"earned.{item.text('currency')}": item.credited(_EARNED)}
+    return _contribution(
+        *balances,
+        _daily(PRACTICE, item.practice, item.day(), earned),
+        _daily(EXPERT, item.text("expert_id"), item.day(), earned),
+    )
+
+
 def _patient(item: _Reader) -> Contribution:
     if item.has("deleted_at"):
         return NOTHING
@@ -276,5 +338,7 @@ ENTITIES: dict[str, Callable[[_Reader], Contribution]] = {
     APPOINTMENT: _appointment,
     PAYMENT: _payment,
     REFUND: _refund,
+    DISPUTE: _dispute,
+    POSTING: _posting,
     PATIENT: _patient,
 }

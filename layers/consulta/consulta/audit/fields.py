@@ -23,7 +23,8 @@ UNKEPT = DERIVED | {"origin"}
 
 # Kept as a keyed hash only: whoever reads the audit can neither use nor guess them.
 SECRET = frozenset(
-    {"ciphertext", "digest", "token_digest", "secret", "secret_hash", "client_secret"}
+    {"ciphertext", "digest", "token_digest", "email_digest"}
+    | {"secret", "secret_hash", "client_secret"}
 )
 
 PATIENTS, NOTES, MEMBERS = "patients:read", "notes:read", "members:read"

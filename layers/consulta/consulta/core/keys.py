@@ -257,6 +257,11 @@ def provider_account(provider: str, account: str) -> Key:
     return Key(f"ACCOUNT#{_part(provider)}#{_part(account)}")
 
 
+def account_email(email_digest: str, account: str) -> Key:
+    """Whose connected account goes by an email, found by the email's digest."""
+    return Key(f"ACCOUNT_EMAIL#{_part(email_digest)}", _part(account))
+
+
 def download(token_digest: str) -> Key:
     """A link to one file, found by the hash of its token."""
     return Key(f"DOWNLOAD#{_part(token_digest)}")

@@ -75,6 +75,7 @@ _MANAGE = {
     "reports:write",
     "connect:read",
     "connect:write",
+    "ledger:read",
 }
 
 GRANTS: dict[Role, frozenset[str]] = {
@@ -93,7 +94,7 @@ GRANTS: dict[Role, frozenset[str]] = {
     Role.BILLING: frozenset(
         (_STAFF_READ - {"patients:read"})
         | {"payments:manual", "reports:write", "account_sessions:write", "connect:read"}
-        | {"usage:read", "api_keys:write"}
+        | {"usage:read", "api_keys:write", "ledger:read"}
     ),
     Role.VIEWER: frozenset(_STAFF_READ | {"account_sessions:write"}),
     Role.PATIENT: frozenset(
@@ -101,7 +102,10 @@ GRANTS: dict[Role, frozenset[str]] = {
         | {"appointments:write", "packages:write", "calendars:write"}
         | {"payments:read", "payments:write", "account_sessions:write"}
     ),
-    Role.OPERATOR: frozenset({"practices:write", "practices:read", "account_sessions:write"}),
+    Role.OPERATOR: frozenset(
+        {"practices:write", "practices:read", "account_sessions:write"}
+        | {"webhooks:read", "webhooks:write", "accounts:read"}
+    ),
     Role.CUSTOM: frozenset(),
 }
 

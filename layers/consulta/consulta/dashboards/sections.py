@@ -19,7 +19,15 @@ from consulta.dashboards.schema import (
 from consulta.people.records import PracticeItem
 from consulta.scheduling.records import BOOKED
 
-MONEY = ("collected", "refunded", "commission", "commission_returned", "fee", "tax_withheld")
+MONEY = (
+    "collected",
+    "refunded",
+    "commission",
+    "commission_returned",
+    "fee",
+    "platform_fee",
+    "tax_withheld",
+)
 
 
 def booked(row: Figures) -> int:
@@ -104,7 +112,7 @@ def earnings(reads: Reads, practice: PracticeItem) -> EarningsList:
 def _parts(row: Figures | None, currency: str) -> dict[str, int]:
     values = {name: row[f"{name}.{currency}"] if row else 0 for name in MONEY}
     commission = values["commission"] - values["commission_returned"]
-    fees = values["fee"] + values["tax_withheld"]
+    fees = values["fee"] - values["platform_fee"] + values["tax_withheld"]
     net = values["collected"] - values["refunded"] - commission - fees
     return {
         "gross": values["collected"],

@@ -28,12 +28,8 @@ from consulta.scheduling.records import (
     PaymentStatus,
     Status,
 )
-from consulta.scheduling.schema.appointments import (
-    AppointmentDetail,
-    CancelReason,
-    CancelRequest,
-    DeclineRequest,
-)
+from consulta.scheduling.schema.appointments import AppointmentDetail, CancelReason
+from consulta.scheduling.schema.booking import CancelRequest, DeclineRequest
 
 DEADLINE_S = 12.0
 DECLINED = "declined"

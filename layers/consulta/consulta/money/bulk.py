@@ -35,7 +35,8 @@ from consulta.core.time import from_epoch, from_text, in_zone, now, to_epoch, to
 from consulta.money import approving, closing
 from consulta.scheduling import appointments, availability, rescheduling
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem, AvailabilityItem, Status
-from consulta.scheduling.schema.appointments import CancelReason, CancelRequest, RescheduleRequest
+from consulta.scheduling.schema.appointments import CancelReason
+from consulta.scheduling.schema.booking import CancelRequest, RescheduleRequest
 from consulta.scheduling.schema.bulk import (
     BulkAction,
     BulkItem,

@@ -32,6 +32,7 @@ from consulta.scheduling import due
 from consulta.scheduling.records import PaymentStatus
 
 REFUND_DUE_WORK, AUTHORIZATION_DUE_WORK = "refund", "authorization"
+_EARNING = frozenset({ledger.REVENUE, ledger.TAX_OUT})
 
 
 def charge_of(payment: PaymentItem) -> Charge:
@@ -52,9 +53,12 @@ def charge_key(payment: PaymentItem, transaction: str) -> str:
     return f"{account}:{transaction}"
 
 
-def posting_item(tenant: Tenant, payment_id: str, posting: Posting, by: Actor) -> PostingItem:
+def posting_item(
+    tenant: Tenant, payment_id: str | None, posting: Posting, by: Actor
+) -> PostingItem:
     """A posting as it is stored; its key can be put once."""
     instant = now()
+    place = f"{to_text(instant)}#{posting.key}"
     return PostingItem.create(
         tenant.item(POSTING, posting.key),
         POSTING,
@@ -67,9 +71,12 @@ def posting_item(tenant: Tenant, payment_id: str, posting: Posting, by: Actor) -
             {"book": e.book, "account": e.account, "debit": e.debit, "credit": e.credit}
             for e in posting.entries
         ],
+        touched=ledger.touched(posting),
         occurred_at=instant,
         l1pk=tenant.listing_by(POSTING, "MONTH", f"{instant:%Y-%m}"),
-        l1sk=f"{to_text(instant)}#{posting.key}",
+        l1sk=place,
+        l2pk=tenant.listing_by(POSTING, PAYMENT, payment_id) if payment_id else None,
+        l2sk=place if payment_id else None,
         walkpk=tenant.listing(POSTING),
         walksk=posting.key,
     )
@@ -154,6 +161,9 @@ class Change:
         """Put a posting; without entries (amount 0) there is nothing to explain."""
         if posting.entries:
             item = posting_item(self.tenant, self.payment.item_id, posting, self.by)
+            if any(entry.account in _EARNING for entry in posting.entries):
+                item.expert_id = self.payment.expert_id
+                item.local_date = local_day(item.occurred_at, self.payment.zone).isoformat()
             self.parts.append(table.put_new(item, "posting"))
 
     # ------------------------------------------------------------ money comes in

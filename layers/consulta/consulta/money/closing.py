@@ -27,11 +27,8 @@ from consulta.scheduling.schema.actions import (
     PreviewRequest,
     Step,
 )
-from consulta.scheduling.schema.appointments import (
-    Appointment,
-    CancelReason,
-    CancelRequest,
-)
+from consulta.scheduling.schema.appointments import Appointment, CancelReason
+from consulta.scheduling.schema.booking import CancelRequest
 
 DEADLINE_S = 12.0
 CANCELLED, NO_SHOW = "cancelled", "no_show"

@@ -9,6 +9,8 @@ import json
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from consulta.core import keys, table
 from consulta.core.errors import Conflict, Forbidden, NotFound
 from consulta.core.http import check_version
@@ -18,10 +20,17 @@ from consulta.core.item import Actor
 from consulta.core.keys import Tenant
 from consulta.core.permissions import Role
 from consulta.core.time import from_text, now, to_epoch, to_text
-from consulta.money import payees, stripe_accounts
+from consulta.money import account_lookup, payees, stripe_accounts
 from consulta.money.payees import Owner
 from consulta.money.records import PayeeItem, Provider
-from consulta.money.schema_connect import AccountIn, AccountOut, AccountPatch, LinkIn, LinkOut
+from consulta.money.schema_connect import (
+    AccountIn,
+    AccountOut,
+    AccountPatch,
+    LinkIn,
+    LinkOut,
+    PayoutSchedule,
+)
 from consulta.money.stripe_accounts import ProviderAccount
 from consulta.money.stripe_client import AccountUnreachable
 from consulta.money.stripe_provider import is_direct
@@ -127,11 +136,13 @@ def _send(payee: PayeeItem) -> ProviderAccount:
 def _connect(payee: PayeeItem, account: ProviderAccount, by: Actor) -> None:
     is_direct(account.controller)  # refuses a controller that we cannot charge under
     owner = Owner(payee.tenant.practice, payee.item_id)
-    values = {**_state_values(account), "stripe_account": account.id}
+    digest, rows = account_lookup.remember(payee, account.id, account.email)
+    values = {**_state_values(account), **digest, "stripe_account": account.id}
     table.transact(
         [
             table.change(payee, by, set_=values),
             payees.account_row(Provider.STRIPE, account.id, owner),
+            *rows,
         ]
     )
 
@@ -143,6 +154,7 @@ def _state_values(account: ProviderAccount) -> dict[str, Any]:
         "charges_enabled": account.charges_enabled,
         "payouts_enabled": account.payouts_enabled,
         "requirements_due": account.requirements_due,
+        "payout_schedule": json.dumps(account.payout_schedule),
         "read_at": to_text(now()),
     }
 
@@ -182,18 +194,63 @@ def get(by: Principal, payee: str, *, refresh: bool) -> AccountOut:
 
 
 def change(by: Principal, payee: str, body: AccountPatch, if_match: str | None) -> AccountOut:
-    """Settings of the account. Owner and admin only: they bind the practice, not the expert."""
-    if by.role not in (Role.OWNER, Role.ADMIN):
+    """Settings of the account: owner and admin only, for they bind the practice, not the expert.
+
+    When it pays out is for the owner and for the expert who is its payee (rules §7); that is kept
+    by Stripe, and asked again with the same body it is the same operation. Raises Forbidden,
+    NotFound, PreconditionFailed, Conflict, ProviderFailed.
+    """
+    values = body.model_dump(exclude_none=True, exclude={"payout_schedule"})
+    schedule = body.payout_schedule
+    if (values or not schedule) and by.role not in (Role.OWNER, Role.ADMIN):
         raise Forbidden("The account's settings are the practice's")
-    found = _connected(by.tenant, payees.resolve(by, payee))
+    payee_id = payees.resolve(by, payee)
+    if schedule and by.role is not Role.OWNER and not by.expert == payee_id:
+        raise Forbidden("When it pays out is for the payee and for the practice's owner")
+    found = _connected(by.tenant, payee_id)
     check_version(if_match, found.version)
-    values = body.model_dump(exclude_none=True)
+    if schedule:
+        wanted = schedule.model_dump(exclude_none=True)
+        values["schedule_operation"] = json.dumps(_scheduling(found, wanted))
     if values:
         try:
             table.transact([table.change(found, by.actor, set_=values)])
         except table.ConditionFailed:
             raise Conflict("It was changed at the same moment: read it and try again") from None
+    if schedule:
+        _send_schedule(_reread(found), by.actor)
     return to_out(_reread(found))
+
+
+def _scheduling(payee: PayeeItem, wanted: dict[str, Any]) -> dict[str, Any]:
+    """The operation to persist before it is sent (rules §6): the one under way, if it is this."""
+    begun = payee.schedule_operation or {}
+    if begun.get("schedule") != wanted:
+        begun = {"id": new_id("op"), "attempt": 0, "schedule": wanted}
+    elif now() - from_text(begun["sent_at"]) < IN_FLIGHT:
+        return begun
+    return {**begun, "attempt": begun["attempt"] + 1, "sent_at": to_text(now())}
+
+
+def _send_schedule(payee: PayeeItem, by: Actor) -> None:
+    """Send it, and keep what Stripe answers; its own event may have told us by then."""
+    operation = payee.schedule_operation
+    if operation is None:
+        return
+    key = f"{operation['id']}:{operation['attempt']}"
+    account = str(payee.stripe_account)
+    read = stripe_accounts.set_payout_schedule(key, account, operation["schedule"])
+    for _ in table.attempts(DEADLINE_S):
+        if payee.stripe_account != account or payee.schedule_operation != operation:
+            return
+        try:
+            _keep(payee, read, by, ("schedule_operation",))
+        except table.ConditionFailed:
+            payee = _reread(payee)
+            # Somebody wrote meanwhile: what Stripe said to us may be the older of the two.
+            read = stripe_accounts.read_account(account)
+            continue
+        return
 
 
 def refresh_account(practice: str, payee_id: str, by: Actor) -> None:
@@ -210,11 +267,20 @@ def refresh_account(practice: str, payee_id: str, by: Actor) -> None:
             disconnect(practice, payee_id, str(payee.stripe_account), by)
             return
         try:
-            table.transact([table.change(payee, by, set_=_state_values(account))])
+            _keep(payee, account, by)
         except table.ConditionFailed:
             continue
         break
     payees.update_readiness(tenant, payee_id, by)
+
+
+def _keep(
+    payee: PayeeItem, account: ProviderAccount, by: Actor, remove: tuple[str, ...] = ()
+) -> None:
+    """Write what was read of the account. Raises ConditionFailed where the payee has changed."""
+    digest, rows = account_lookup.remember(payee, account.id, account.email)
+    values = {**_state_values(account), **digest}
+    table.transact([table.change(payee, by, set_=values, remove=remove), *rows])
 
 
 def disconnect(practice: str, payee_id: str, account: str, by: Actor) -> None:
@@ -230,9 +296,11 @@ def disconnect(practice: str, payee_id: str, account: str, by: Actor) -> None:
             break
         off = ("details_submitted", "charges_enabled", "payouts_enabled", "requirements_due")
         gone = ["stripe_account", "stripe_operation", "controller"]
+        gone += ["payout_schedule", "schedule_operation", "email_digest"]
         actions = [
             table.change(payee, by, set_=dict.fromkeys(off, False), remove=gone),
             table.delete(keys.provider_account(Provider.STRIPE, account)),
+            *account_lookup.forget(payee, account),
         ]
         try:
             table.transact(actions)
@@ -240,6 +308,14 @@ def disconnect(practice: str, payee_id: str, account: str, by: Actor) -> None:
             continue
         break
     payees.update_readiness(tenant, payee_id, by)
+
+
+def _shown_schedule(payee: PayeeItem) -> PayoutSchedule | None:
+    """As last read; None for one that Stripe describes in another way than we do."""
+    try:
+        return PayoutSchedule.model_validate(payee.payout_schedule or {})
+    except ValidationError:
+        return None
 
 
 def to_out(payee: PayeeItem) -> AccountOut:
@@ -256,6 +332,7 @@ def to_out(payee: PayeeItem) -> AccountOut:
         requirements_due=payee.requirements_due,
         on_behalf_of=payee.on_behalf_of,
         refund_management=payee.refund_management,
+        payout_schedule=_shown_schedule(payee),
         read_at=read_at,
         version=int(payee.version),
     )

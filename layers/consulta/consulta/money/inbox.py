@@ -48,8 +48,33 @@ STRIPE_PAYMENT_EVENTS = frozenset(
     }
 )
 STRIPE_ACCOUNT_EVENTS = frozenset({"account.updated", "capability.updated"})
+# v2.core.account.updated, v2.core.account[requirements].updated …: only ever thin.
+STRIPE_THIN_ACCOUNT = ("v2.core.account.", "v2.core.account[")
+STRIPE_PAYOUT_EVENTS = frozenset(
+    {
+        "payout.created",
+        "payout.updated",
+        "payout.paid",
+        "payout.failed",
+        "payout.canceled",
+        "payout.reconciliation_completed",
+    }
+)
+STRIPE_DISPUTE_EVENTS = frozenset(
+    {
+        "charge.dispute.created",
+        "charge.dispute.updated",
+        "charge.dispute.closed",
+        "charge.dispute.funds_withdrawn",
+        "charge.dispute.funds_reinstated",
+    }
+)
+STRIPE_BALANCE = "balance.available"
 STRIPE_GONE = "account.application.deauthorized"
 MERCADOPAGO_PAYMENT, MERCADOPAGO_CONNECT = "payment", "mp-connect"
+MERCADOPAGO_CHARGEBACK = "topic_chargebacks_wh"
+MERCADOPAGO_GONE = "application.deauthorized"
+ACTIONS = frozenset({MERCADOPAGO_GONE, "application.authorized"})
 
 
 class InboxState(StrEnum):
@@ -104,7 +129,7 @@ def handle(message: Message) -> InboxState:
     """One event; what has become of it. Raises NotYet, and ProviderFailed for another try."""
     row = Row.of(message)
     known = row.receive()
-    if known is InboxState.DONE:
+    if known is InboxState.DONE and not row.forced:
         count("EventsRepeated")
         return known
     try:
@@ -138,6 +163,11 @@ class Row:
         key = keys.inbox(provider, message["account"] or PLATFORM, event_id)
         return cls(message, key, Actor(f"webhook:{provider}", event_id))
 
+    @property
+    def forced(self) -> bool:
+        """Whether an operator wants it done again although it is DONE: read again, no harm."""
+        return self.message.get("force") is True
+
     def receive(self) -> InboxState:
         """Write it, or count another try; its state before."""
         raw = table.get_raw(self.key)
@@ -148,7 +178,7 @@ class Row:
                 return self.receive()
             return InboxState.RECEIVED
         state = InboxState(raw["state"]["S"])
-        if state is not InboxState.DONE:
+        if state is not InboxState.DONE or self.forced:
             table.transact([table.update(self.key, add={"tries": 1, "version": 1})])
         return state
 
@@ -167,6 +197,7 @@ class Row:
             api_version=message["api_version"] or None,
             state=str(InboxState.RECEIVED),
             tries=1,
+            action=_action(message) or None,
             expires_at=to_epoch(instant + KEPT),
             l1pk=keys.inbox_month(instant),
             l1sk=f"{to_text(instant)}#{message['event_id']}",
@@ -174,18 +205,27 @@ class Row:
 
     def mark(self, state: InboxState, error: str = "") -> table.Action:
         """The row's part of a transaction: fails where another delivery was done first."""
+        instant = to_text(now())
+        closed = state in (InboxState.DONE, InboxState.IGNORED)
+        guard: dict[str, Any] = {
+            "condition": "#state <> :done",
+            "names": {"#state": "state"},
+            "values": {":done": str(InboxState.DONE)},
+        }
         return table.update(
             self.key,
             set_={
                 "state": str(state),
-                "updated_at": to_text(now()),
+                "updated_at": instant,
+                **({"done_at": instant} if closed else {}),
                 **({"error": error} if error else {}),
             },
-            remove=() if error else ("error",),
+            remove=[
+                *(() if error else ("error",)),
+                *(() if closed else ("done_at",)),
+            ],
             add={"version": 1},
-            condition="#state <> :done",
-            names={"#state": "state"},
-            values={":done": str(InboxState.DONE)},
+            **({} if self.forced else guard),
             label="inbox",
         )
 
@@ -198,20 +238,34 @@ class Row:
         return state
 
 
+def _action(message: Message) -> str:
+    """What a payload that is acted on says; whatever else is in it is not kept."""
+    said = (message.get("payload") or {}).get("action")
+    return said if isinstance(said, str) and said in ACTIONS else ""
+
+
 # ---------------------------------------------------------------- by type
 
 
 def _route(message: Message, row: Row) -> InboxState:
     find: dict[tuple[str, str], Callable[[Message, Row], InboxState]] = {
         (Provider.STRIPE, STRIPE_GONE): _stripe_gone,
+        (Provider.STRIPE, STRIPE_BALANCE): _stripe_balance,
         (Provider.MERCADOPAGO, MERCADOPAGO_PAYMENT): _mercadopago_payment,
         (Provider.MERCADOPAGO, MERCADOPAGO_CONNECT): _mercadopago_gone,
+        (Provider.MERCADOPAGO, MERCADOPAGO_CHARGEBACK): _dispute,
     }
     provider, kind = message["provider"], message["type"]
     if provider == Provider.STRIPE and kind in STRIPE_PAYMENT_EVENTS:
         return _stripe_payment(message, row)
-    if provider == Provider.STRIPE and kind in STRIPE_ACCOUNT_EVENTS:
+    if provider == Provider.STRIPE and (
+        kind in STRIPE_ACCOUNT_EVENTS or kind.startswith(STRIPE_THIN_ACCOUNT)
+    ):
         return _stripe_account(message, row)
+    if provider == Provider.STRIPE and kind in STRIPE_PAYOUT_EVENTS:
+        return _stripe_payout(message, row)
+    if provider == Provider.STRIPE and kind in STRIPE_DISPUTE_EVENTS:
+        return _dispute(message, row)
     known = find.get((provider, kind))
     return known(message, row) if known else row.finish(InboxState.IGNORED, "unknown_type")
 
@@ -274,6 +328,45 @@ def _stripe_account(message: Message, row: Row) -> InboxState:
     return row.finish(InboxState.DONE)
 
 
+def _stripe_payout(message: Message, row: Row) -> InboxState:
+    from consulta.money import payout_effects  # noqa: PLC0415  # only where a payout's event came
+
+    holder = payout_effects.holder_of(message["account"])
+    if holder is None:
+        return row.finish(InboxState.IGNORED, "unknown_account")
+
+    def closing() -> list[table.Action]:
+        return [row.mark(InboxState.DONE)]
+
+    payout_effects.refresh(holder, message["object_id"], row.by, closing)
+    return InboxState.DONE
+
+
+def _stripe_balance(message: Message, row: Row) -> InboxState:
+    """Many postings, each put once under its own key; DONE comes after the last of them."""
+    from consulta.money import payout_effects  # noqa: PLC0415  # only where such an event came
+
+    holder = payout_effects.holder_of(message["account"])
+    if holder is None:
+        return row.finish(InboxState.IGNORED, "unknown_account")
+    payout_effects.take_available(holder, row.by)
+    return row.finish(InboxState.DONE)
+
+
+def _dispute(message: Message, row: Row) -> InboxState:
+    from consulta.money import dispute_effects  # noqa: PLC0415  # only where a dispute's event came
+
+    def closing() -> list[table.Action]:
+        return [row.mark(InboxState.DONE)]
+
+    why = dispute_effects.refresh(
+        message["provider"], message["object_id"], message["account"], row.by, closing
+    )
+    if why == "not_ours":
+        return row.finish(InboxState.IGNORED, why)
+    return row.finish(InboxState.FAILED, why) if why else InboxState.DONE
+
+
 def _stripe_gone(message: Message, row: Row) -> InboxState:
     """From the event alone: the account can no longer be read."""
     owner = payees.owner_of(Provider.STRIPE, message["account"]) if message["account"] else None
@@ -285,7 +378,7 @@ def _stripe_gone(message: Message, row: Row) -> InboxState:
 
 def _mercadopago_gone(message: Message, row: Row) -> InboxState:
     """``application.authorized`` needs nothing: the consent's code is what connects."""
-    if message.get("payload", {}).get("action") != "application.deauthorized":
+    if (message.get("payload") or {}).get("action") != MERCADOPAGO_GONE:
         return row.finish(InboxState.IGNORED, "not_needed")
     owner = payees.owner_of(Provider.MERCADOPAGO, message["account"])
     if owner is None:

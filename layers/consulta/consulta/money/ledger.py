@@ -16,7 +16,9 @@ PLATFORM = "PLAT"
 PATIENT, REVENUE, REFUND_DUE = "patient", "revenue", "refund_due"
 COMMISSION, FEE, CASH, SUSPENSE = "commission", "fee", "cash", "suspense"
 TAX_OUT, TAX_WITHHELD = "tax_out", "tax_withheld"
-UNSETTLED, PENDING = "unsettled", "pending"
+HELD, LOSS = "held", "loss"
+UNSETTLED, PENDING, AVAILABLE = "unsettled", "pending", "available"
+TRANSIT, BANK = "transit", "bank"
 
 
 class Event(StrEnum):
@@ -30,6 +32,15 @@ class Event(StrEnum):
     REFUND_SUCCEEDED = "refund_succeeded"
     REFUND_REVERSED = "refund_reversed"
     MISMATCH = "mismatch"
+    DISPUTE_WITHDRAWN = "dispute_withdrawn"
+    DISPUTE_REINSTATED = "dispute_reinstated"
+    DISPUTE_RECOVERED = "dispute_recovered"
+    DISPUTE_RETURNED = "dispute_returned"
+    DISPUTE_LOST = "dispute_lost"
+    FUNDS_AVAILABLE = "funds_available"
+    PAYOUT_CREATED = "payout_created"
+    PAYOUT_PAID = "payout_paid"
+    PAYOUT_RETURNED = "payout_returned"
 
 
 def payee_book(payee_id: str) -> str:
@@ -45,6 +56,12 @@ def due(book: str) -> str:
 def prov(account: str, part: str) -> str:
     """A balance at a provider: ``unsettled``, ``pending`` or ``available``."""
     return f"prov:{account}:{part}"
+
+
+def kind_of(account: str) -> str:
+    """What sort of account it is: one name for those of all providers, and for all other books."""
+    head, _, rest = account.partition(":")
+    return rest.rpartition(":")[2] if head == "prov" else head
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +103,12 @@ class Posting:
         """The same the other way round."""
         entries = tuple(Entry(e.book, e.account, e.credit, e.debit) for e in self.entries)
         return Posting(event, key, self.currency, entries)
+
+
+def touched(posting: Posting) -> list[str]:
+    """The books of a posting and its accounts in each, as ``<book>`` and ``<book>/<account>``."""
+    places = [(entry.book, f"{entry.book}/{entry.account}") for entry in posting.entries]
+    return sorted({name for place in places for name in place})
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,3 +312,89 @@ def commission_to_return(
     Cumulative, half to even: parts lose no cent, and a full refund returns all the rest.
     """
     return proportion(commission, refunded + refund, gross) - returned
+
+
+# ---------------------------------------------------------------- it is disputed
+
+
+def _disputed_at(charge: Charge) -> tuple[str, str]:
+    """Book and balance that a bank takes a dispute from: the platform's of a destination charge."""
+    if charge.destination:
+        return PLATFORM, charge.ours(PENDING)
+    return charge.book, charge.theirs(PENDING)
+
+
+def dispute_withdrawn(charge: Charge, key: str, amount: int, fee: int = 0) -> Posting:
+    """The bank has taken ``amount`` until it decides, and the provider its fee for the dispute."""
+    book, balance = _disputed_at(charge)
+    moves = [(book, HELD, balance, amount), (book, FEE, balance, fee)]
+    return Posting(Event.DISPUTE_WITHDRAWN, key, charge.currency, _entries(moves))
+
+
+def dispute_reinstated(charge: Charge, key: str, amount: int, fee: int = 0) -> Posting:
+    """The bank has given it back; ``fee`` is what the provider took for it, below zero: gave back.
+
+    The first fee is not returned.
+    """
+    book, balance = _disputed_at(charge)
+    moves = [(book, balance, HELD, amount), (book, FEE, balance, fee)]
+    return Posting(Event.DISPUTE_REINSTATED, key, charge.currency, _entries(moves))
+
+
+def dispute_recovered(charge: Charge, key: str, amount: int) -> Posting:
+    """Of a destination charge: its transfer was reversed, so that the payee bears ``amount``."""
+    book = charge.book
+    moves = [
+        (PLATFORM, charge.ours(PENDING), due(book), amount),
+        (book, HELD, charge.theirs(PENDING), amount),
+    ]
+    return Posting(Event.DISPUTE_RECOVERED, key, charge.currency, _entries(moves))
+
+
+def dispute_returned(charge: Charge, key: str, amount: int) -> Posting:
+    """The dispute was won: a new transfer gives the payee back what was recovered."""
+    return dispute_recovered(charge, key, amount).reversed(Event.DISPUTE_RETURNED, key)
+
+
+def dispute_lost(charge: Charge, key: str, amount: int, recovered: int = 0) -> Posting:
+    """What is held is lost: ``recovered`` of a destination charge by the payee, the rest by us."""
+    book = charge.book
+    moves = [(book, LOSS, HELD, amount)]
+    if charge.destination:
+        moves = [
+            (PLATFORM, due(book), HELD, recovered),
+            (PLATFORM, LOSS, HELD, amount - recovered),
+            (book, LOSS, HELD, recovered),
+        ]
+    return Posting(Event.DISPUTE_LOST, key, charge.currency, _entries(moves))
+
+
+# ---------------------------------------------------------------- it goes to the bank
+
+
+def funds_available(book: str, account: str, key: str, currency: str, net: int) -> Posting:
+    """A provider's balance transaction of ``net`` can be paid out from now on."""
+    moves = [(book, prov(account, AVAILABLE), prov(account, PENDING), net)]
+    return Posting(Event.FUNDS_AVAILABLE, key, currency, _entries(moves))
+
+
+def payout_created(
+    book: str, account: str, key: str, currency: str, amount: int, fee: int = 0
+) -> Posting:
+    """A payout is on its way; ``fee`` is what the provider takes for it (an instant one)."""
+    available = prov(account, AVAILABLE)
+    moves = [(book, TRANSIT, available, amount), (book, FEE, available, fee)]
+    return Posting(Event.PAYOUT_CREATED, key, currency, _entries(moves))
+
+
+def payout_paid(book: str, key: str, currency: str, amount: int) -> Posting:
+    """The bank has it."""
+    return Posting(Event.PAYOUT_PAID, key, currency, _entries([(book, BANK, TRANSIT, amount)]))
+
+
+def payout_returned(
+    book: str, account: str, key: str, currency: str, amount: int, *, was_paid: bool
+) -> Posting:
+    """A payout failed or was cancelled: the money is in the provider's balance again."""
+    moves = [(book, prov(account, AVAILABLE), BANK if was_paid else TRANSIT, amount)]
+    return Posting(Event.PAYOUT_RETURNED, key, currency, _entries(moves))

@@ -7,19 +7,16 @@ major units, and the seller's country decides the currency.
 
 from collections.abc import Iterable
 from datetime import datetime
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from typing import Any
 
-from consulta.core import money
 from consulta.core.errors import Invalid, ProviderFailed
-from consulta.core.money import Money
-from consulta.money import mercadopago_client, mercadopago_tokens
+from consulta.money import currencies, mercadopago_client, mercadopago_tokens
+from consulta.money.currencies import to_decimal, to_minor
 from consulta.money.mercadopago_client import WrongState, answer
 from consulta.money.provider import Operation, PaymentDetails, ProviderPayment, ProviderRefund
 from consulta.money.records import PayeeItem, PaymentItem, Provider, RefundState, State
 
-# The currencies of the countries that it serves: in another one it would charge the same number.
-CURRENCIES = frozenset({"ARS", "BRL", "CLP", "COP", "MXN", "PEN", "UYU"})
 PAGE = 50
 
 # Whatever else it may answer counts as processing: nothing is done until the status is known.
@@ -40,18 +37,6 @@ _REFUND_STATES = {
     "rejected": RefundState.FAILED,
     "cancelled": RefundState.FAILED,
 }
-
-
-def to_decimal(amount: int, currency: str) -> int | float:
-    """Minor units as the JSON number that the provider takes: 5050 EUR cents → 50.5."""
-    exact = Money(amount, currency).decimal()
-    return int(exact) if exact == exact.to_integral_value() else float(exact)
-
-
-def to_minor(value: Any, currency: str) -> int:
-    """A number of the provider's as minor units; fees are seen with finer parts, half to even."""
-    exact = Decimal(str(value)).scaleb(money.exponent(currency))
-    return int(exact.quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
 
 
 def reference(payment: PaymentItem) -> str:
@@ -155,7 +140,7 @@ class MercadoPagoProvider:
 
 
 def _check(currency: str, details: PaymentDetails) -> None:
-    if currency not in CURRENCIES:
+    if currency not in currencies.MERCADOPAGO:
         raise Invalid.of("body.provider", f"Mercado Pago does not take {currency}")
     for name in ("method", "payer_email"):
         if not getattr(details, name):

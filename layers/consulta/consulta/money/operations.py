@@ -33,6 +33,8 @@ class Kind(StrEnum):
     CAPTURE = "capture"
     CANCEL = "cancel"
     REFUND = "refund"
+    RECOVER = "recover"
+    GIVE_BACK = "give_back"
 
 
 class OperationItem(Item):

@@ -107,6 +107,7 @@ COPIED = (
     "provider",
     "currency",
     "commission",
+    "rate",
     "destination",
     "platform_pays_fees",
     "provider_account",

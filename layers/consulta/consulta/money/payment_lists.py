@@ -1,22 +1,45 @@
-"""GET /v1/payments: by patient, by expert, or month by month; the newest first.
+"""GET /v1/payments: by patient, by expert, or month by month; the newest first, or the oldest.
 
-The dimension and the time are read by index; state, provider and the derived status are filtered
-among at most ``limit`` items read per partition, so that a page may be short and still go on.
+The dimension and the time are read by index; everything else is filtered within a read budget, so
+that a page may be short and still go on (docs/lists.md).
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 from consulta.core.cursor import decode, encode
 from consulta.core.errors import Invalid
 from consulta.core.identity import Principal, own_only
 from consulta.core.keys import Tenant
-from consulta.core.listing import Plan
+from consulta.core.listing import Plan, equal
 from consulta.core.time import now, to_text, utc_months
 from consulta.money import payment_views
-from consulta.money.records import PAYMENT, PaymentItem
-from consulta.money.schema import PaymentFilter, PaymentPage
+from consulta.money.records import PAYMENT, PaymentItem, State
+from consulta.money.schema import DisplayedStatus, PaymentFilter, PaymentPage
 
 MAX_RANGE = timedelta(days=366)
+EQUAL = ("state", "provider", "patient_id", "expert_id", "service_id")
+
+# The status that :func:`consulta.money.payment_views.displayed` shows, asked of the stored item.
+_WENT_BACK = "#disputed = :zero AND #captured > :zero AND #refunded > :zero"
+_PLAIN = "#disputed = :zero AND (#captured = :zero OR #refunded = :zero)"
+_ASKED = f"{_PLAIN} AND #state = :open AND #requires_action"
+_SHOWN: Mapping[DisplayedStatus, str] = {
+    DisplayedStatus.DISPUTED: "#disputed <> :zero",
+    DisplayedStatus.REFUNDED: f"{_WENT_BACK} AND #refunded >= #captured",
+    DisplayedStatus.PARTIALLY_REFUNDED: f"{_WENT_BACK} AND #refunded < #captured",
+    DisplayedStatus.REQUIRES_ACTION: f"{_ASKED} = :true",
+    DisplayedStatus.OPEN: f"{_ASKED} <> :true",
+    DisplayedStatus.PROCESSING: f"{_PLAIN} AND #state IN (:processing, :authorized)",
+    DisplayedStatus.SUCCEEDED: f"{_PLAIN} AND #state = :succeeded",
+    DisplayedStatus.CANCELLED: f"{_PLAIN} AND #state = :cancelled",
+}
+_VALUES: Mapping[str, Any] = {
+    ":zero": 0,
+    ":true": True,
+    **{f":{state}": str(state) for state in State},
+}
 
 
 def page(by: Principal, wanted: PaymentFilter, limit: int, cursor: str | None) -> PaymentPage:
@@ -24,36 +47,45 @@ def page(by: Principal, wanted: PaymentFilter, limit: int, cursor: str | None) -
     wanted = own_only(by, wanted, "payments")
     tenant = by.tenant
     scope = (tenant.practice, "/v1/payments", by.role, wanted.model_dump_json())
-    wanted = _with_range(wanted)
-    # What the index does not know is filtered afterwards: pages may be short.
-    raws, last_key = _plan(tenant, wanted).read(limit, decode(cursor, *scope))
-    found = [PaymentItem.read(raw) for raw in raws]
-    shown = [payment_views.payment(by, item) for item in found if _passes(item, wanted)]
+    raws, last_key = _plan(tenant, _with_range(wanted)).read(limit, decode(cursor, *scope))
+    shown = [payment_views.payment(by, PaymentItem.read(raw)) for raw in raws]
     return PaymentPage(items=shown, next_cursor=encode(last_key, *scope))
 
 
 def _plan(tenant: Tenant, wanted: PaymentFilter) -> Plan:
     first, end = wanted.from_ or now() - MAX_RANGE, wanted.to or now() + timedelta(days=1)
-    low, high = to_text(first), to_text(end)
+    newest_first = wanted.sort == "-created_at"
+    others = {name: value for name in EQUAL if (value := getattr(wanted, name)) is not None}
     if wanted.patient_id:
         index, partitions = "l3", [tenant.listing_by(PAYMENT, "PATIENT", wanted.patient_id)]
+        del others["patient_id"]
     elif wanted.expert_id:
         index, partitions = "l2", [tenant.listing_by(PAYMENT, "EXPERT", wanted.expert_id)]
+        del others["expert_id"]
     else:
-        months = reversed(list(utc_months(first, end)))
+        months = list(utc_months(first, end))
         index, partitions = "l1", [tenant.listing_by(PAYMENT, "MONTH", month) for month in months]
-    return Plan(index, tuple(partitions), low, high, newest_first=True)
+    if newest_first:
+        partitions.reverse()
+    low, high = to_text(first), to_text(end)
+    filtered = _filtered(others, wanted.status)
+    return Plan(index, tuple(partitions), low, high, newest_first=newest_first, **filtered)
 
 
-def _passes(item: PaymentItem, wanted: PaymentFilter) -> bool:
-    equal = {
-        name: value
-        for name in ("state", "provider", "patient_id", "expert_id")
-        if (value := getattr(wanted, name)) is not None
-    }
-    if any(getattr(item, name) != value for name, value in equal.items()):
-        return False
-    return wanted.status is None or payment_views.displayed(item) is wanted.status
+def _filtered(others: dict[str, str], status: DisplayedStatus | None) -> dict[str, Any]:
+    """``where``, ``names`` and ``values`` of what no index narrows."""
+    found = equal({f"wanted_{name}": value for name, value in others.items()})
+    names = {f"#wanted_{name}": name for name in others}
+    where, values = found["where"], found["values"]
+    if status is not None:
+        clause = _SHOWN[status]
+        where = f"{where} AND {clause}" if where else clause
+        names |= {f"#{name}": name for name in _NAMES if f"#{name}" in clause}
+        values |= {name: value for name, value in _VALUES.items() if name in clause}
+    return {"where": where, "names": names, "values": values}
+
+
+_NAMES = ("captured", "refunded", "disputed", "state", "requires_action")
 
 
 def _with_range(wanted: PaymentFilter) -> PaymentFilter:

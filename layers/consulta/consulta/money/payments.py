@@ -13,9 +13,17 @@ from consulta.core.errors import Conflict, Invalid, NotFound
 from consulta.core.idempotency import Idempotent
 from consulta.core.identity import Principal
 from consulta.core.keys import Tenant
-from consulta.core.money import share
 from consulta.core.time import local_day, now
-from consulta.money import authorizing, effects, operations, paid_for, payees, payment_views
+from consulta.money import (
+    authorizing,
+    currencies,
+    effects,
+    operations,
+    paid_for,
+    payees,
+    payment_views,
+    rates,
+)
 from consulta.money.changes import Change
 from consulta.money.effects import Result, Seen
 from consulta.money.operations import Kind, OperationItem
@@ -33,7 +41,6 @@ from consulta.money.schema import (
     StartedPayment,
 )
 from consulta.money.stripe_provider import is_direct
-from consulta.people import practices
 
 DEADLINE_S = 12.0
 # Taken by hand and recorded later, but not from another year.
@@ -161,7 +168,12 @@ class _Draft:
     ) -> "_Draft":
         """Amount, currency and commission are our records', whatever the caller has sent."""
         tenant, price = by.tenant, int(wanted.price)
-        practice = practices.of(tenant)
+        currencies.check(provider, price, wanted.currency)
+        practice, known_rates = rates.read(tenant)
+        today = local_day(now(), practice.zone)
+        rate = rates.table_of(practice, known_rates).chosen(
+            wanted.service_id, wanted.currency, today
+        )
         direct = provider is Provider.MERCADOPAGO or is_direct(payee.controller)
         fees = (payee.controller or {}).get("fees", {}).get("payer")
         stripe = provider is Provider.STRIPE
@@ -175,7 +187,8 @@ class _Draft:
             provider_account=_account(payee, provider),
             manual_capture=stripe and authorizing.waits_for_approval(wanted),
             amount=price,
-            commission=share(price, int(practice.commission_bps)),
+            commission=currencies.movable(provider, rate.of(price), wanted.currency),
+            rate=rate.to_stored(),
             destination=not direct,
             platform_pays_fees=stripe and (not direct or fees == "application"),
             operation_id=operation_id,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from consulta.money.dispute_records import DisputeStatus
 from consulta.money.records import PayeeItem, PaymentItem, Provider, RefundState, State
 
 
@@ -121,4 +122,71 @@ class PaymentProvider(Protocol):
 
     def find(self, payment: PaymentItem, payee: PayeeItem) -> tuple[ProviderPayment, ...]:
         """Everything made for ``payment``: what to ask before something is sent again late."""
+        ...
+
+
+# ---------------------------------------------------------------- disputes
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """One balance transaction of a dispute: ``amount`` below zero was taken, above it given back.
+
+    ``fee`` is what the provider took for it. ``id`` is the second half of the posting's key.
+    """
+
+    id: str
+    amount: int
+    fee: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderDispute:
+    """A dispute as the provider has it now. ``practice`` and ``payment`` are our metadata."""
+
+    id: str
+    provider_payment: str
+    practice: str
+    payment: str
+    amount: int
+    currency: str
+    reason: str
+    status: DisputeStatus
+    opened_at: datetime
+    evidence_due_by: datetime | None = None
+    movements: tuple[Movement, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A transfer between the platform's balance and the payee's: its balance transaction."""
+
+    id: str
+    amount: int
+
+
+class DisputeProvider(Protocol):
+    """What a provider tells of disputes. Errors as :class:`PaymentProvider`'s."""
+
+    def read(self, dispute_id: str, account: str) -> ProviderDispute | None:
+        """The dispute as it is now, None where it is not ours.
+
+        ``account`` is the event's connected account, or "".
+        """
+        ...
+
+    def recover(self, operation: Operation, payment: PaymentItem, amount: int) -> Moved:
+        """Take ``amount`` of a destination charge's transfer back from the payee."""
+        ...
+
+    def find_recovery(self, operation: Operation, payment: PaymentItem) -> Moved | None:
+        """What :meth:`recover` has made, if anything."""
+        ...
+
+    def give_back(self, operation: Operation, payment: PaymentItem, amount: int) -> Moved:
+        """Transfer ``amount`` to the payee again."""
+        ...
+
+    def find_given_back(self, operation: Operation, payment: PaymentItem) -> Moved | None:
+        """What :meth:`give_back` has made, if anything."""
         ...

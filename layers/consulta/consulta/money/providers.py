@@ -3,7 +3,7 @@
 from functools import cache
 from importlib import import_module
 
-from consulta.money.provider import PaymentProvider
+from consulta.money.provider import DisputeProvider, PaymentProvider
 from consulta.money.records import Provider
 
 _ADAPTERS = {
@@ -19,4 +19,20 @@ def provider_for(name: str) -> PaymentProvider:
         raise ValueError(f"{name} is no payment provider with an adapter")
     module, adapter = _ADAPTERS[Provider(name)]
     found: PaymentProvider = getattr(import_module(module), adapter)()
+    return found
+
+
+_DISPUTES = {
+    Provider.STRIPE: ("consulta.money.stripe_disputes", "StripeDisputes"),
+    Provider.MERCADOPAGO: ("consulta.money.mercadopago_disputes", "MercadoPagoDisputes"),
+}
+
+
+@cache
+def disputes_for(name: str) -> DisputeProvider:
+    """What a provider tells of disputes. Raises ValueError for ``manual`` and others."""
+    if name not in _DISPUTES:
+        raise ValueError(f"{name} has no disputes")
+    module, adapter = _DISPUTES[Provider(name)]
+    found: DisputeProvider = getattr(import_module(module), adapter)()
     return found

@@ -14,6 +14,7 @@ from pynamodb.attributes import (
 from consulta.core.item import InstantAttribute, Item, ListedItem, TrackedItem
 
 PAYMENT, REFUND, POSTING, PAYEE, INBOX = "PAYMENT", "REFUND", "POSTING", "PAYEE", "INBOX"
+PAYOUT = "PAYOUT"
 
 
 class Provider(StrEnum):
@@ -83,6 +84,8 @@ class PaymentItem(TrackedItem):
     manual_capture = BooleanAttribute(default=False)
     capture_before = InstantAttribute(null=True)
     declined = NumberAttribute(default=0)
+    # The commission's terms as they were agreed: {"fixed", "percent_bps", "from", "scope"}.
+    rate = JSONAttribute(null=True)
     requires_action = BooleanAttribute(default=False)
     hold_extended = BooleanAttribute(default=False)
     operation_id = UnicodeAttribute(null=True)
@@ -125,15 +128,49 @@ class RefundItem(ListedItem):
 class PostingItem(ListedItem):
     """One balanced set of ledger entries, put once under its posting key.
 
-    ``entries``: [{"book", "account", "debit", "credit"}, …] in minor units of ``currency``.
+    ``entries``: [{"book", "account", "debit", "credit"}, …] in minor units of ``currency``. What
+    changes revenue has whose it is, and ``local_date``, the practice's day of it: figures need it.
     """
 
     event = UnicodeAttribute()
     posting_key = UnicodeAttribute()
-    payment_id = UnicodeAttribute()
+    # None of what is about no payment: payouts, and funds that have become available.
+    payment_id = UnicodeAttribute(null=True)
     currency = UnicodeAttribute()
     entries: ListAttribute[Any] = ListAttribute()
+    # What lists filter by: each book, and each ``<book>/<account>``.
+    touched: ListAttribute[Any] = ListAttribute(default=list)
     occurred_at = InstantAttribute()
+    # The list of one payment, where it is about one.
+    l2pk = UnicodeAttribute(null=True)
+    l2sk = UnicodeAttribute(null=True)
+    expert_id = UnicodeAttribute(null=True)
+    local_date = UnicodeAttribute(null=True)
+
+
+class PayoutItem(ListedItem):
+    """Money on its way from a provider's balance to its owner's bank. Its id is the provider's.
+
+    ``amount`` is in minor units of ``currency``, below zero where the bank is debited. ``payee_id``
+    is ``PLAT`` for the platform's own. ``place`` is where the ledger has the money: ``transit``,
+    ``bank`` or ``back``. Lists: l1 by UTC month, l2 by payee, both by when the provider made it.
+    """
+
+    payee_id = UnicodeAttribute()
+    provider = UnicodeAttribute()
+    account = UnicodeAttribute()
+    amount = NumberAttribute()
+    fee = NumberAttribute(default=0)
+    currency = UnicodeAttribute()
+    status = UnicodeAttribute()
+    place = UnicodeAttribute()
+    method = UnicodeAttribute()
+    automatic = BooleanAttribute(default=True)
+    made_at = InstantAttribute()
+    arrives_on = UnicodeAttribute()
+    failure_code = UnicodeAttribute(null=True)
+    l2pk = UnicodeAttribute()
+    l2sk = UnicodeAttribute()
 
 
 class PayeeItem(Item):
@@ -142,7 +179,8 @@ class PayeeItem(Item):
     ``controller`` is Stripe's, as it was when last read; ``requirements_due`` says that Stripe asks
     for something. ``stripe_operation`` is the creation of the account, kept before it is sent:
     {"id", "attempt", "sent_at", "country", "controller"}. Mercado Pago's tokens are a sub-item,
-    encrypted.
+    encrypted. ``payout_schedule`` is as last read, ``schedule_operation`` a change of it under way:
+    {"id", "attempt", "sent_at", "schedule"}. ``email_digest`` finds the account's lookup row.
     """
 
     owner = UnicodeAttribute()
@@ -153,6 +191,9 @@ class PayeeItem(Item):
     charges_enabled = BooleanAttribute(default=False)
     payouts_enabled = BooleanAttribute(default=False)
     requirements_due = BooleanAttribute(default=False)
+    payout_schedule = JSONAttribute(null=True)
+    schedule_operation = JSONAttribute(null=True)
+    email_digest = UnicodeAttribute(null=True)
     on_behalf_of = BooleanAttribute(default=False)
     # Whether a refund may be made in Stripe's own components, past our policy and guard.
     refund_management = BooleanAttribute(default=False)
@@ -163,7 +204,11 @@ class PayeeItem(Item):
 
 
 class InboxItem(Item):
-    """A provider's event: RECEIVED, then DONE or IGNORED with its effect, or FAILED with a code."""
+    """A provider's event: RECEIVED, then DONE or IGNORED with its effect, or FAILED with a code.
+
+    All that its message needs is here, so that it can be put into the queue again; ``action`` is
+    the one word of a payload that is acted on. Listed on l1 by the UTC month in which it came.
+    """
 
     provider = UnicodeAttribute()
     event_id = UnicodeAttribute()
@@ -175,6 +220,8 @@ class InboxItem(Item):
     state = UnicodeAttribute()
     tries = NumberAttribute(default=0)
     error = UnicodeAttribute(null=True)
+    action = UnicodeAttribute(null=True)
+    done_at = InstantAttribute(null=True)
     expires_at = NumberAttribute()
     l1pk = UnicodeAttribute()
     l1sk = UnicodeAttribute()

@@ -5,7 +5,7 @@ from consulta.core.errors import Conflict, Invalid
 from consulta.core.idempotency import LABEL as REPEATED
 from consulta.core.idempotency import Idempotent
 from consulta.core.identity import Principal
-from consulta.money import effects, payment_views
+from consulta.money import currencies, effects, payment_views
 from consulta.money.changes import Change
 from consulta.money.placing import show_on_appointment
 from consulta.money.records import PaymentItem, Provider
@@ -55,4 +55,5 @@ def _amount(change: Change, body: RefundRequest) -> int:
         return change.refundable
     if body.amount.currency != payment.currency:
         raise Invalid.of("body.amount.currency", f"The payment is in {payment.currency}")
+    currencies.check(payment.provider, body.amount.amount, payment.currency)
     return body.amount.amount

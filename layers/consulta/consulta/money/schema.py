@@ -126,7 +126,7 @@ class StartedPayment(Payment):
 
 
 class PaymentPage(ApiModel):
-    """One page, the newest first. It may be short, or empty, and still go on."""
+    """One page, in the order asked for. It may be short, or empty, and still go on."""
 
     items: list[Payment]
     next_cursor: str | None
@@ -142,3 +142,7 @@ class PaymentFilter(ApiModel):
     provider: Literal["stripe", "mercadopago", "manual"] | None = None
     patient_id: Id | None = None
     expert_id: Id | None = None
+    service_id: Id | None = None
+    sort: Annotated[
+        Literal["created_at", "-created_at"], Field(description="- is the newest first")
+    ] = "-created_at"

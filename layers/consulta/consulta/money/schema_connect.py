@@ -1,10 +1,10 @@
 """What the connect and account-session resources take and give."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from aws_lambda_powertools.event_handler.openapi.params import Path, Query
-from pydantic import Field, StringConstraints
+from pydantic import EmailStr, Field, StringConstraints, model_validator
 
 from consulta.core.http import ApiModel
 from consulta.core.ids import ID_PATTERN
@@ -16,6 +16,7 @@ Payee = Annotated[str, StringConstraints(pattern=PAYEE_PATTERN)]
 PayeePath = Annotated[str, Path(pattern=PAYEE_PATTERN, description="`practice`, or an expert's id")]
 # Kept as it was typed: Mercado Pago compares redirect addresses letter by letter.
 Url = Annotated[str, StringConstraints(pattern=r"^https?://\S+$", max_length=2048)]
+Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 Refresh = Annotated[bool, Query(description="Read the account at the provider again")]
 
 
@@ -31,11 +32,35 @@ class AccountIn(ApiModel):
     controller: Literal["platform_losses", "stripe_losses"] = "platform_losses"
 
 
+class PayoutSchedule(ApiModel):
+    """How often what is available is paid out; ``manual``: only when somebody asks for it.
+
+    ``weekly_anchor`` with ``weekly`` alone, ``monthly_anchor`` (the last day of a shorter month)
+    with ``monthly`` alone.
+    """
+
+    interval: Literal["daily", "weekly", "monthly", "manual"]
+    weekly_anchor: Weekday | None = None
+    monthly_anchor: Annotated[int, Field(ge=1, le=31)] | None = None
+
+    @model_validator(mode="after")
+    def _anchors_fit(self) -> Self:
+        if (self.weekly_anchor is not None) != (self.interval == "weekly"):
+            raise ValueError("weekly_anchor belongs to the interval weekly, and to no other")
+        if (self.monthly_anchor is not None) != (self.interval == "monthly"):
+            raise ValueError("monthly_anchor belongs to the interval monthly, and to no other")
+        return self
+
+
 class AccountPatch(ApiModel):
-    """Settings of an account. ``refund_management`` lets refunds be made past our policy."""
+    """Settings of an account. ``refund_management`` lets refunds be made past our policy.
+
+    ``payout_schedule`` is the payee's own and kept by Stripe; the owner may change it, too.
+    """
 
     on_behalf_of: bool | None = None
     refund_management: bool | None = None
+    payout_schedule: PayoutSchedule | None = None
 
 
 class AccountOut(ApiModel):
@@ -51,8 +76,33 @@ class AccountOut(ApiModel):
     requirements_due: bool
     on_behalf_of: bool
     refund_management: bool
+    payout_schedule: PayoutSchedule | None
     read_at: datetime | None
     version: int
+
+
+class AccountSearch(ApiModel):
+    """The email that an account's owner gave Stripe. In a body, since addresses are logged."""
+
+    email: EmailStr
+
+
+class AccountFound(ApiModel):
+    """A connected account of some practice, as it was when last read."""
+
+    practice: str
+    payee: str
+    stripe_account: str
+    details_submitted: bool
+    charges_enabled: bool
+    payouts_enabled: bool
+    requirements_due: bool
+
+
+class AccountMatches(ApiModel):
+    """At most 50 accounts; one email may have several."""
+
+    items: list[AccountFound]
 
 
 class LinkIn(ApiModel):

@@ -1,6 +1,6 @@
 """Connected accounts at Stripe: create, onboard, read, and sessions for embedded components."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +21,8 @@ class ProviderAccount:
     charges_enabled: bool
     payouts_enabled: bool
     requirements_due: bool
+    payout_schedule: dict[str, Any] = field(default_factory=dict)
+    email: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,14 @@ def read_account(account: str) -> ProviderAccount:
     """The account as it is now. Raises AccountUnreachable where its owner disconnected us."""
     with translated("accounts.retrieve"):
         return _account(client().v1.accounts.retrieve(account).to_dict())
+
+
+def set_payout_schedule(key: str, account: str, schedule: dict[str, Any]) -> ProviderAccount:
+    """Change how often it is paid out; the account as it is then."""
+    params = {"settings": {"payouts": {"schedule": schedule}}}
+    with translated("accounts.update"):
+        changed = client().v1.accounts.update(account, params, {"idempotency_key": key})
+    return _account(changed.to_dict())
 
 
 def find_account(op_id: str, since: int) -> ProviderAccount | None:
@@ -100,4 +110,13 @@ def _account(raw: dict[str, Any]) -> ProviderAccount:
         charges_enabled=bool(raw.get("charges_enabled")),
         payouts_enabled=bool(raw.get("payouts_enabled")),
         requirements_due=any(requirements.get(name) for name in due),
+        payout_schedule=_schedule(raw.get("settings") or {}),
+        email=raw.get("email") or "",
     )
+
+
+def _schedule(given: dict[str, Any]) -> dict[str, Any]:
+    """What of the schedule we know of; empty where Stripe says nothing."""
+    found = (given.get("payouts") or {}).get("schedule") or {}
+    kept = ("interval", "weekly_anchor", "monthly_anchor")
+    return {name: found[name] for name in kept if found.get(name) is not None}

@@ -10,9 +10,9 @@ What Stripe is sent says nothing about anybody's health: ids, amounts, and a neu
 from datetime import datetime
 from typing import Any
 
-from consulta.core import money
-from consulta.core.errors import Conflict, Invalid, ProviderFailed
+from consulta.core.errors import Conflict, ProviderFailed
 from consulta.core.time import from_epoch, to_epoch
+from consulta.money.currencies import from_stripe, to_stripe
 from consulta.money.provider import Operation, PaymentDetails, ProviderPayment, ProviderRefund
 from consulta.money.records import PayeeItem, PaymentItem, Provider, RefundState, State
 from consulta.money.stripe_client import WrongState, client, translated
@@ -23,11 +23,6 @@ PAGE = 100
 LOOKUP_BEFORE_S, LOOKUP_AFTER_S = 300, 3600
 LOOKUP_PAGES = 20
 _EXPAND = ["latest_charge.balance_transaction"]
-
-# Stripe's minor units where they are not ISO 4217's: what to multiply ours by, and to divide by.
-# https://docs.stripe.com/currencies#special-cases
-_FACTORS = {"ISK": (100, 1), "UGX": (100, 1), "MGA": (1, 100)}
-_THREE_PLACES = 3
 
 _STATES = {
     "requires_payment_method": State.OPEN,
@@ -43,22 +38,6 @@ _REFUND_STATES = {
     "failed": RefundState.FAILED,
     "canceled": RefundState.FAILED,
 }
-
-
-def to_stripe(amount: int, currency: str) -> int:
-    """Our minor units as Stripe counts them. Raises Invalid for an amount it cannot take."""
-    factor, divisor = _FACTORS.get(currency, (1, 1))
-    # Of three decimal places the last must be zero.
-    step = 10 if money.exponent(currency) == _THREE_PLACES else divisor
-    if amount % step:
-        raise Invalid.of("body.amount", f"Stripe takes {currency} in steps of {step}")
-    return amount * factor // divisor
-
-
-def from_stripe(amount: int, currency: str) -> int:
-    """Stripe's minor units as ours."""
-    factor, divisor = _FACTORS.get(currency, (1, 1))
-    return amount * divisor // factor
 
 
 def is_direct(controller: dict[str, Any] | None) -> bool:

@@ -6,7 +6,8 @@ from consulta.core.identity import Principal
 from consulta.money import closing
 from consulta.scheduling import waitlist, waitlist_offering
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem
-from consulta.scheduling.schema.appointments import CancelReason, CancelRequest
+from consulta.scheduling.schema.appointments import CancelReason
+from consulta.scheduling.schema.booking import CancelRequest
 from consulta.scheduling.schema.waitlist import WaitlistEntry
 from consulta.scheduling.waitlist_records import WaitlistStatus
 

@@ -37,7 +37,10 @@ STRIPE_PAYLOADS = {"account.application.deauthorized"}
 MERCADOPAGO_PAYLOADS = {"mp-connect"}
 # Ids become parts of keys; a separator in one must not reach another key.
 _ID = re.compile(r"[A-Za-z0-9_.:/-]{1,255}")
-_TYPE = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+# Stripe's ``v2.core.account[requirements].updated`` has brackets.
+_TYPE = re.compile(r"[A-Za-z0-9_.\[\]-]{1,100}")
+# A thin event about an object of the first API is named like its snapshot behind this.
+THIN_PREFIX = "v1."
 
 
 class Intake(settings.Settings):
@@ -98,7 +101,7 @@ def stripe_message(event: Event) -> Message:
     subject = _object(_object(sent.get("data")).get("object")) or _object(
         sent.get("related_object")
     )
-    kind = _text(sent.get("type"), "type", _TYPE)
+    kind = _text(sent.get("type"), "type", _TYPE).removeprefix(THIN_PREFIX)
     message = {
         "provider": "stripe",
         "event_id": _text(sent.get("id"), "id"),

@@ -88,8 +88,8 @@ def _row(currency: str, day: date, found: figures.Figures | None) -> Row:
     def amount(name: str) -> Money:
         return Money(found.get(f"{name}.{currency}", 0) if found else 0, currency)
 
-    collected, refunded, fees = amount("collected"), amount("refunded"), amount("fee")
-    fees += amount("tax_withheld")
+    collected, refunded = amount("collected"), amount("refunded")
+    fees = amount("fee") - amount("platform_fee") + amount("tax_withheld")
     commission = amount("commission") - amount("commission_returned")
     payments = found.get(f"payments.{currency}", 0) if found else 0
     net = collected - refunded - commission - fees

@@ -42,7 +42,8 @@ from consulta.scheduling.records import (
     ServiceItem,
     Status,
 )
-from consulta.scheduling.schema.appointments import AppointmentDetail, BookingRequest
+from consulta.scheduling.schema.appointments import AppointmentDetail
+from consulta.scheduling.schema.booking import BookingRequest
 from consulta.scheduling.wall import instant_of
 from consulta.scheduling.whom import patient_of
 

@@ -29,7 +29,6 @@ from consulta.scheduling.records import (
     PaymentStatus,
     Status,
 )
-from consulta.scheduling.schema.appointments import AppointmentFilter
 from consulta.scheduling.schema.calendar import (
     BusyTime,
     Calendar,
@@ -39,6 +38,7 @@ from consulta.scheduling.schema.calendar import (
     ClosedDay,
     View,
 )
+from consulta.scheduling.schema.searching import AppointmentFilter
 from consulta.scheduling.slots import Hours, midnight
 
 MAX_ENTRIES = 500

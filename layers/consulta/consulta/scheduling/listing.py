@@ -19,10 +19,10 @@ from consulta.people import patients
 from consulta.scheduling import names
 from consulta.scheduling.appointments import sees_patients
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem
-from consulta.scheduling.schema.appointments import (
+from consulta.scheduling.schema.appointments import AppointmentPage
+from consulta.scheduling.schema.searching import (
     AppointmentFilter,
     AppointmentMatches,
-    AppointmentPage,
     AppointmentSearch,
 )
 

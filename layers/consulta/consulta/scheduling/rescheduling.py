@@ -25,7 +25,8 @@ from consulta.scheduling.drafts import Draft, check_start, claim_of, notice_s, p
 from consulta.scheduling.lifecycle import approve_until
 from consulta.scheduling.offers import Offer
 from consulta.scheduling.records import AppointmentItem, Approval, Status
-from consulta.scheduling.schema.appointments import AppointmentDetail, RescheduleRequest
+from consulta.scheduling.schema.appointments import AppointmentDetail
+from consulta.scheduling.schema.booking import RescheduleRequest
 from consulta.scheduling.wall import instant_of
 
 _MOVABLE = frozenset({Status.CONFIRMED, Status.AWAITING_APPROVAL})

@@ -21,7 +21,8 @@ from consulta.core.time import now
 from consulta.scheduling import recurrence, series_jobs, series_plan
 from consulta.scheduling.records import APPOINTMENT, SERIES, AppointmentItem
 from consulta.scheduling.recurrence import Occurrence
-from consulta.scheduling.schema.appointments import CancelReason, CancelRequest
+from consulta.scheduling.schema.appointments import CancelReason
+from consulta.scheduling.schema.booking import CancelRequest
 from consulta.scheduling.schema.series import Scope, SeriesPatch, SeriesPreview
 from consulta.scheduling.searching import Search
 from consulta.scheduling.series import conflict, load, making, offer_of

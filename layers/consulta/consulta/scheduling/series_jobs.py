@@ -27,7 +27,7 @@ from consulta.scheduling.records import (
     Status,
 )
 from consulta.scheduling.recurrence import Occurrence
-from consulta.scheduling.schema.appointments import CancelRequest, RescheduleRequest
+from consulta.scheduling.schema.booking import CancelRequest, RescheduleRequest
 from consulta.scheduling.series_records import (
     MOVED_ON,
     OccurrenceRow,

@@ -26,7 +26,7 @@ from consulta.scheduling.records import (
     PaymentStatus,
     Status,
 )
-from consulta.scheduling.schema.appointments import CancelRequest
+from consulta.scheduling.schema.booking import CancelRequest
 
 Also = Mapping[str, Any] | None
 Party = Literal["patient", "practice", "system"]

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, StringConstraints
 
 from consulta.core.fields import Amount, Currency, printable
 from consulta.core.http import ApiModel
-from consulta.scheduling.schema.appointments import GivenReason
+from consulta.scheduling.schema.booking import GivenReason
 
 
 class PreviewRequest(ApiModel):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, Field, model_validator
 
 from consulta.core.http import ApiModel, Id
-from consulta.scheduling.schema.appointments import GivenReason, Note
+from consulta.scheduling.schema.booking import GivenReason, Note
 
 MAX_ITEMS = 200
 DAY_MINUTES = 1_440

@@ -1,0 +1,362 @@
+"""The scheduled repair: what neither provider's webhooks have told us, asked for.
+
+Every quarter of an hour, resumable and bounded: Stripe's events of the platform and of each
+connected account, Mercado Pago's payments that changed, each since a mark of its own minus an
+overlap. What the inbox does not have goes into the queue as if it had come. And payments that are
+undecided or unsettled are read again as they come to certain ages, each by the month's list.
+
+A mark only moves once all up to it was looked at, so that a run that dies, or a provider that does
+not answer, is made up for by the next; whatever is looked at twice is deduped by the inbox.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from consulta.core import keys, table
+from consulta.core.errors import NotFound, Problem
+from consulta.core.item import Actor
+from consulta.core.keys import Tenant, tenant_of
+from consulta.core.observe import count, failure, logger
+from consulta.core.time import from_text, now, to_epoch, to_text, utc_months
+from consulta.money import effects, mercadopago_client, mercadopago_provider, mercadopago_tokens
+from consulta.money.currencies import to_minor
+from consulta.money.inbox import PLATFORM
+from consulta.money.records import PAYEE, PAYMENT, PayeeItem, PaymentItem, Provider, State
+from consulta.money.replay import Message, send
+from consulta.money.stripe_client import AccountUnreachable, client, translated
+
+ROUND = "missed"
+# A provider's clock is not ours; what is younger than this may still be on its way.
+OVERLAP, GRACE = timedelta(minutes=10), timedelta(minutes=5)
+# Where a mark begins, and how far back Stripe can be asked at all.
+FIRST, FARTHEST = timedelta(hours=1), timedelta(days=29)
+PAGE, PAGES = 100, 10
+PRACTICES_AT_ONCE = 25
+# A payment that is still undecided or unsettled is read again when it is so old.
+AGES = tuple(timedelta(hours=hours) for hours in (1, 6, 24, 72, 168))
+# What the worker has a use for, now or later; all else is not worth a message.
+STRIPE_TYPES = (
+    "account.",
+    "application_fee.",
+    "balance.available",
+    "capability.",
+    "charge.",
+    "checkout.session.",
+    "payment_intent.",
+    "payout.",
+    "radar.early_fraud_warning.",
+    "refund.",
+    "transfer.",
+)
+# Contested payments differ from ours in more than state and refunds.
+CONTESTED = ("charged_back", "in_mediation")
+_STALE: dict[str, Any] = {
+    "where": "(#provider = :stripe OR #provider = :mercadopago) AND "
+    "(#state IN (:open, :processing) OR (#state = :succeeded AND #settled = :no))",
+    "names": {"#provider": "provider", "#state": "state", "#settled": "settled"},
+    "values": {
+        ":stripe": str(Provider.STRIPE),
+        ":mercadopago": str(Provider.MERCADOPAGO),
+        ":open": str(State.OPEN),
+        ":processing": str(State.PROCESSING),
+        ":succeeded": str(State.SUCCEEDED),
+        ":no": False,
+    },
+}
+
+
+@dataclass(slots=True)
+class Repaired:
+    """What one run came to."""
+
+    scopes: int = 0
+    missed: int = 0
+    reread: int = 0
+    unsettled: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Up to when one scope has been looked at.
+
+    ``until`` and ``after`` are there where a look did not reach its end: the window's end, and the
+    provider's id behind which it goes on.
+    """
+
+    scope: str
+    at: datetime
+    until: datetime | None = None
+    after: str = ""
+
+    @classmethod
+    def read(cls, scope: str) -> "Mark":
+        """As it is stored; a new one begins an hour ago."""
+        instant = now()
+        raw = table.get_raw(keys.watermark(f"{ROUND}:{scope}"))
+        if raw is None:
+            return cls(scope, instant - FIRST)
+        known = table.from_raw(raw)
+        until = from_text(known["until"]) if known.get("until") else None
+        at = max(from_text(known["at"]), instant - FARTHEST)
+        return cls(scope, at, until, known.get("after", ""))
+
+    def save(self) -> None:
+        """It never goes back: a slow run must not undo a faster one."""
+        values = {"at": to_text(self.at), "after": self.after}
+        values["until"] = to_text(self.until) if self.until else ""
+        action = table.update(
+            keys.watermark(f"{ROUND}:{self.scope}"),
+            set_=values,
+            condition="attribute_not_exists(pk) OR #at <= :at",
+            names={"#at": "at"},
+            values={":at": values["at"]},
+        )
+        if not table.written([action]):
+            logger.info("another run is ahead", extra={"scope": self.scope})
+
+    def reached(self, until: datetime) -> "Mark":
+        """All of the window was looked at."""
+        return Mark(self.scope, until)
+
+
+def run(by: Actor, *, time_left: Callable[[], bool] = lambda: True) -> Repaired:
+    """Ask for what was missed, from where the last run stopped."""
+    done = Repaired()
+    _look(done, f"{Provider.STRIPE}:{PLATFORM}", partial(_stripe, done, ""))
+    for practices, keep_place in _practices():
+        for tenant in practices:
+            if not time_left():
+                return _told(done)
+            _practice(done, tenant, by, time_left)
+        keep_place()
+        if not time_left():
+            break
+    return _told(done)
+
+
+def _told(done: Repaired) -> Repaired:
+    count("EventsMissed", done.missed)
+    count("RepairsFailed", done.failed)
+    count("UnsettledOverAnHour", done.unsettled)
+    return done
+
+
+def _look(done: Repaired, scope: str, ask: Callable[[Mark], Mark]) -> None:
+    """One scope; its trouble holds up no other, and its mark stays where it was."""
+    try:
+        ask(Mark.read(scope)).save()
+        done.scopes += 1
+    except (AccountUnreachable, NotFound):
+        logger.info("an account is closed to us", extra={"scope": scope})
+    except Problem as problem:
+        logger.warning("not asked", extra={"scope": scope, "why": problem.type})
+        done.failed += 1
+    except Exception as error:  # noqa: BLE001  # one account's surprise must not hold up all others
+        failure("the repair failed", error, scope=scope)
+        done.failed += 1
+
+
+def _practices() -> Iterator[tuple[list[Tenant], Callable[[], None]]]:
+    """Some practices at a time, from where the last run stopped to the end of the list."""
+    place = keys.watermark(ROUND)
+    raw = table.get_raw(place)
+    start = table.from_raw(raw).get("after") if raw else None
+    query = table.Query(keys.all_practices(), index="l1")
+    while True:
+        page = query.page(PRACTICES_AT_ONCE, table.to_raw(start) if start else None)
+        start = table.from_raw(page.last_key) if page.last_key else None
+
+        def keep_place(after: dict[str, Any] | None = start) -> None:
+            if after:
+                table.transact([table.update(place, set_={"after": after})])
+            else:
+                table.transact([table.delete(place)])
+
+        yield [tenant_of(item["pk"]["S"]) for item in page.items], keep_place
+        if start is None:
+            return
+
+
+def _practice(done: Repaired, tenant: Tenant, by: Actor, time_left: Callable[[], bool]) -> None:
+    """All of one practice: its accounts, then its payments."""
+    rows = table.Query(tenant.listing(PAYEE), index="walk").all()
+    wanted = [tenant.item(PAYEE, raw["walksk"]["S"]) for raw in rows]
+    found = [PayeeItem.read(raw) for raw in table.batch_get_raw(wanted).values()]
+    for payee in found:
+        if not time_left():
+            return
+        if payee.stripe_account:
+            account = str(payee.stripe_account)
+            _look(done, f"{Provider.STRIPE}:{account}", partial(_stripe, done, account))
+        if payee.mercadopago_user:
+            scope = f"{Provider.MERCADOPAGO}:{payee.mercadopago_user}"
+            _look(done, scope, partial(_mercadopago, done, payee))
+    if found:
+        _look(done, f"payments:{tenant.practice}", partial(_payments, done, tenant, by))
+
+
+# ---------------------------------------------------------------- Stripe's events
+
+
+def _stripe(done: Repaired, account: str, mark: Mark) -> Mark:
+    """Events of the window, the newest first as Stripe lists them; a long one is gone on with."""
+    until, after = mark.until or now() - GRACE, mark.after
+    created = {"gte": to_epoch(mark.at - OVERLAP), "lte": to_epoch(until)}
+    options = {"stripe_account": account} if account else {}
+    for _ in range(PAGES):
+        params: dict[str, Any] = {"created": created, "limit": PAGE}
+        if after:
+            params["starting_after"] = after
+        with translated("events.list"):
+            page = client().v1.events.list(params, options)
+            events = [event.to_dict() for event in page.data]
+        _enqueue(done, [_stripe_message(e, account) for e in events if _is_wanted(e["type"])])
+        if not (page.has_more and events):
+            return mark.reached(until)
+        after = events[-1]["id"]
+    return replace(mark, until=until, after=after)
+
+
+def _is_wanted(kind: str) -> bool:
+    return kind.startswith(STRIPE_TYPES)
+
+
+def _stripe_message(event: dict[str, Any], account: str) -> Message:
+    """As the webhook would have put it; the account of one that was asked for is known."""
+    subject = (event.get("data") or {}).get("object") or {}
+    return {
+        "provider": str(Provider.STRIPE),
+        "event_id": event["id"],
+        "type": event["type"],
+        "live": event.get("livemode") is True,
+        "account": account,
+        "object_id": subject.get("id") or "",
+        "api_version": event.get("api_version") or "",
+        "received_at": to_text(now()),
+    }
+
+
+# ---------------------------------------------------------------- Mercado Pago's payments
+
+
+def _mercadopago(done: Repaired, payee: PayeeItem, mark: Mark) -> Mark:
+    """Payments of the seller that changed in the window and are not as we know them.
+
+    There are no events to list, so a change's id is the payment's with the time of the change. A
+    payment that changes meanwhile leaves the window and moves the others up: then nothing is
+    marked, and the next run looks again.
+    """
+    until = mark.until or now() - GRACE
+    filters: dict[str, Any] = {
+        "range": "date_last_updated",
+        "begin_date": to_text(mark.at - OVERLAP),
+        "end_date": to_text(until),
+        "sort": "date_last_updated",
+        "criteria": "asc",
+        "limit": PAGE,
+    }
+    total: int | None = None
+    for number in range(PAGES):
+        token = mercadopago_tokens.access_token(payee.tenant, payee.item_id)
+        sdk, options = mercadopago_client.sdk(token), mercadopago_client.options(token)
+        wanted = filters | {"offset": number * PAGE}
+        listed = mercadopago_client.answer("payment.search", sdk.payment().search, wanted, options)
+        told, results = int(listed["paging"]["total"]), listed["results"]
+        if total not in (None, told):
+            return mark
+        total = told
+        _enqueue(done, _differing(payee, results))
+        if (number + 1) * PAGE >= total:
+            return mark.reached(until)
+    # Too many for one look: the next one takes the first half of the time.
+    return replace(mark, until=mark.at + (until - mark.at) / 2)
+
+
+def _differing(payee: PayeeItem, results: list[dict[str, Any]]) -> list[Message]:
+    tenant, named = payee.tenant, list[tuple[str, dict[str, Any]]]()
+    for result in results:
+        practice, _, payment_id = (result.get("external_reference") or "").partition(":")
+        if practice == tenant.practice and payment_id and "#" not in payment_id:
+            named.append((payment_id, result))
+    known = table.batch_get_raw([tenant.item(PAYMENT, payment_id) for payment_id, _ in named])
+    messages = []
+    for payment_id, result in named:
+        raw = known.get(tenant.item(PAYMENT, payment_id))
+        if raw and not _is_as_known(PaymentItem.read(raw), result):
+            messages.append(_mercadopago_message(str(payee.mercadopago_user), result))
+    return messages
+
+
+def _is_as_known(payment: PaymentItem, result: dict[str, Any]) -> bool:
+    reading = mercadopago_provider.normalised(result)
+    returned = result.get("transaction_amount_refunded") or 0
+    return (
+        result["status"] not in CONTESTED
+        and reading.id == payment.provider_id
+        and reading.state == payment.state
+        and to_minor(returned, reading.currency) == int(payment.refunded)
+    )
+
+
+def _mercadopago_message(user: str, result: dict[str, Any]) -> Message:
+    changed = datetime.fromisoformat(result["date_last_updated"])
+    return {
+        "provider": str(Provider.MERCADOPAGO),
+        "event_id": f"search-{result['id']}-{int(changed.timestamp() * 1000)}",
+        "type": "payment",
+        "live": result.get("live_mode") is True,
+        "account": user,
+        "object_id": str(result["id"]),
+        "api_version": "",
+        "received_at": to_text(now()),
+    }
+
+
+# ---------------------------------------------------------------- what is new of it
+
+
+def _enqueue(done: Repaired, messages: list[Message]) -> None:
+    """Put into the queue what the inbox has never seen."""
+    rows = {keys.inbox(m["provider"], m["account"] or PLATFORM, m["event_id"]): m for m in messages}
+    known = table.batch_get_raw(list(rows)) if rows else {}
+    done.missed += send(message for key, message in rows.items() if key not in known)
+
+
+# ---------------------------------------------------------------- payments that stay as they are
+
+
+def _payments(done: Repaired, tenant: Tenant, by: Actor, mark: Mark) -> Mark:
+    """Read again what came to one of the ages since the mark and is undecided or unsettled."""
+    until = now()
+    for age in AGES:
+        low, high = mark.at - age, until - age
+        for month in utc_months(low, high):
+            query = table.Query(
+                tenant.listing_by(PAYMENT, "MONTH", month),
+                index="l1",
+                low=to_text(low),
+                high=to_text(high),
+                **_STALE,
+            )
+            for raw in query.all():
+                _again(done, PaymentItem.read(raw), by)
+    return mark.reached(until)
+
+
+def _again(done: Repaired, payment: PaymentItem, by: Actor) -> None:
+    """One payment. What cannot be asked for now is asked for at its next age."""
+    if not payment.provider_id:
+        return
+    try:
+        payment = effects.refresh(payment.tenant, payment.item_id, by).payment
+        done.reread += 1
+    except Problem as problem:
+        logger.warning("not read again", extra={"payment": payment.item_id, "why": problem.type})
+        done.failed += 1
+    if payment.state == State.SUCCEEDED and not payment.settled:
+        logger.error("unsettled for over an hour", extra={"payment": payment.item_id})
+        done.unsettled += 1
