@@ -6,6 +6,7 @@ from consulta.money.schema import Payment
 from consulta.scheduling import rescheduling, suggestions
 from consulta.scheduling.schema import actions as a
 from consulta.scheduling.schema import appointments as s
+from consulta.scheduling.schema import booking as b
 from consulta.scheduling.schema.suggestions import Suggestions
 
 api = Api("appointment_actions")
@@ -28,7 +29,7 @@ def approve(appointment_id: Id) -> s.AppointmentDetail:
 
 @api.post(f"{ONE}/decline")
 @needs("appointments:confirm")
-def decline(appointment_id: Id, body: s.DeclineRequest) -> s.AppointmentDetail:
+def decline(appointment_id: Id, body: b.DeclineRequest) -> s.AppointmentDetail:
     """The expert does not take it: nothing is charged, and what was paid goes back."""
     return api.ok(approving.decline(api.caller, appointment_id, body))
 
@@ -56,7 +57,7 @@ def preview(appointment_id: Id, body: a.PreviewRequest) -> a.CancellationPreview
 
 @api.post(f"{ONE}/cancel")
 @needs("appointments:write")
-def cancel(appointment_id: Id, body: s.CancelRequest) -> s.Appointment:
+def cancel(appointment_id: Id, body: b.CancelRequest) -> s.Appointment:
     """Cancel it, and give back what the policy of the booking says."""
     return api.ok(closing.cancel(api.caller, appointment_id, body))
 
@@ -65,7 +66,7 @@ def cancel(appointment_id: Id, body: s.CancelRequest) -> s.Appointment:
 @needs("appointments:write")
 def reschedule(
     appointment_id: Id,
-    body: s.RescheduleRequest,
+    body: b.RescheduleRequest,
     idempotency_key: IdempotencyKey = None,
     if_match: IfMatch = None,
 ) -> s.AppointmentDetail:
