@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from local.seed import OPERATOR, TEMPORARY, ZONE, Caller, sign_in, today, until
+from tests.e2e.test_money import disputed, paid_out
 
 Stack = dict[str, Any]
 URL = "https://app.example.com/"
@@ -26,7 +27,14 @@ BODIES: dict[str, dict[str, Any]] = {
     "post": {},
 }
 # Of nobody's practice: the caller's own devices, a mailed link, the platform's own staff.
-ELSEWHERE = ("/v1/me/", "/v1/reports/downloads/", "/v1/sso/", "/feeds/")
+ELSEWHERE = (
+    "/v1/me/",
+    "/v1/reports/downloads/",
+    "/v1/sso/",
+    "/feeds/",
+    "/v1/webhook-inbox/",
+    "/v1/commissions/rates/",
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +50,7 @@ def stranger(stack: Stack) -> Caller:
 
 
 @pytest.fixture(scope="module")
-def ids(people: dict[str, Caller]) -> dict[str, str]:
+def ids(stack: Stack, people: dict[str, Caller]) -> dict[str, str]:
     """Path parameter → what is there for this practice's admin."""
     admin = people["admin"]
     found = {
@@ -58,6 +66,8 @@ def ids(people: dict[str, Caller]) -> dict[str, str]:
         found[f"{name}_id"] = admin.get(f"/v1/{name}s")["items"][0]["id"]
     found["schedule_id"] = admin.get("/v1/report-schedules")["items"][0]["id"]
     found["payee"] = found["expert_id"]
+    found["dispute_id"] = disputed(stack, admin)[0]["id"]
+    found["payout_id"] = paid_out(stack, admin)["id"]
     return found | of_scheduling(admin, found)
 
 
