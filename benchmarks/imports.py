@@ -14,7 +14,9 @@ from pathlib import Path
 from benchmarks.entry import Entry
 
 ROOT = Path(__file__).resolve().parents[1]
-ROUNDS, MORE_ROUNDS = 5, 15  # the more for a bar that is close to what is measured
+# More rounds for what is over its bar: a neighbour's noise only ever adds to the quickest, so what
+# is over after all of them is over.
+ROUNDS, MORE_ROUNDS = 4, 20
 BARS = {"dashboard": 1.15}
 BAR = 1.5
 FLOOR = """
@@ -61,13 +63,19 @@ def _seconds(code: str, folder: Path | None = None) -> float:
     return float(result.stdout.splitlines()[-1])
 
 
+def _is_over(name: str, best: dict[str, float]) -> bool:
+    return best[name] / best["floor"] > BARS.get(name, BAR)
+
+
 def run() -> Iterable[Entry]:
     """imports.<function>: ratio to the floor."""
     _install_layer()
     folders = sorted(path.parent for path in (ROOT / "functions").glob("*/app.py"))
     best: dict[str, float] = {}
     for number in range(ROUNDS + MORE_ROUNDS):
-        now = folders if number < ROUNDS else [one for one in folders if one.name in BARS]
+        now = [one for one in folders if number < ROUNDS or _is_over(one.name, best)]
+        if not now:
+            break
         measured = {"floor": _seconds(FLOOR)}
         measured |= {folder.name: _seconds(FUNCTION, folder) for folder in now}
         best |= {name: min(took, best.get(name, took)) for name, took in measured.items()}

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 from consulta.core.keys import ITEM, Key, parse_item, tenant_of
 from consulta.money.dispute_records import DISPUTE, INQUIRIES
-from consulta.money.ledger import REVENUE, TAX_OUT, kind_of
 from consulta.money.records import PAYMENT, POSTING, REFUND, Provider, RefundState, State
 from consulta.people.records import EXPERT, PATIENT, PRACTICE
 from consulta.scheduling.records import APPOINTMENT, BOOKED, OPEN, SERVICE, Status
@@ -151,6 +150,9 @@ class _Reader:
 
     def balances(self) -> dict[str, dict[str, int]]:
         """By a posting's books and kinds of account: debits less credits."""
+        # A dashboard names figures and never reads a posting: it need not import the ledger.
+        from consulta.money.ledger import kind_of  # noqa: PLC0415
+
         found: dict[str, dict[str, int]] = {}
         try:
             for entry in self.image["entries"]["L"]:
@@ -304,11 +306,10 @@ def _dispute(item: _Reader) -> Contribution:
     )
 
 
-_EARNED = frozenset({REVENUE, TAX_OUT})
-
-
 def _posting(item: _Reader) -> Contribution:
     """Every account's balance; and by day what became revenue, less what of it was taken back."""
+    from consulta.money.ledger import REVENUE, TAX_OUT  # noqa: PLC0415  # as for the balances
+
     currency = item.text("currency")
     balances = [
         _total(BOOK, book, {f"{BALANCE}.{kind}.{currency}": n for kind, n in sums.items()})
@@ -316,7 +317,7 @@ def _posting(item: _Reader) -> Contribution:
     ]
     if not item.has("local_date"):
         return _contribution(*balances)
-    earned = {f"earned.{item.text('currency')}": item.credited(_EARNED)}
+    earned = {f"earned.{item.text('currency')}": item.credited(frozenset({REVENUE, TAX_OUT}))}
     return _contribution(
         *balances,
         _daily(PRACTICE, item.practice, item.day(), earned),
