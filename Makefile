@@ -21,7 +21,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-in
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 .PHONY: help run deploy stop status test lint types contracts template unit integration e2e format openapi \
-	bench verify lock clean
+	bench soak verify lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1|\2/p' Makefile | \
@@ -84,6 +84,9 @@ openapi: $(INSTALLED)  ## Write the API's description from the code (a build nee
 
 bench: $(INSTALLED)  ## Measure against the budgets (ONLY=<prefix>: a part)
 	@$(PROJECT) benchmarks $(ONLY)
+
+soak: $(INSTALLED)  ## Pay, refund and dispute amid failures on the running system (COUNT=2000)
+	@$(PROJECT) tests.soak $(or $(COUNT),2000)
 
 # --- What is installed (docs/decisions/0001) -----------------------------------------------------
 

@@ -9,7 +9,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import dashboards, identity, imports, limits, scheduling
+from benchmarks import dashboards, identity, imports, limits, money, scheduling
 from benchmarks.entry import Entry
 
 GROUPS = {
@@ -18,12 +18,15 @@ GROUPS = {
     "scheduling": scheduling.run,
     "identity": identity.run,
     "identity_limiter": limits.run,
+    "money": money.run,
 }
 LATEST = Path(__file__).parent / "latest.json"
 
 
 def _print(entry: Entry) -> None:
-    bar = f"≤ {entry.bar:g}" if entry.bar is not None else "-"
+    # Some bars are the lowest that is ok.
+    sign = "≤" if entry.ok == (entry.value <= (entry.bar or 0)) else "≥"
+    bar = f"{sign} {entry.bar:g}" if entry.bar is not None else "-"
     mark = "ok" if entry.ok else "NOT OK"
     print(f"{entry.name:<36}  {entry.value:>9.3f}  {bar:>8}  {mark:<6}  {entry.unit}", flush=True)
 

@@ -10,6 +10,7 @@ from consulta.money.schema_commissions import (
     CommissionFilter,
     CommissionPage,
     CommissionRates,
+    PlanRates,
     RatesRequest,
 )
 
@@ -48,6 +49,20 @@ def put_rates(
 def rates_of(practice_id: Id) -> CommissionRates:
     """A practice's rate table: for the platform's operators."""
     return api.ok(commissions.rates_of(practice_id))
+
+
+@api.put("/v1/commissions/plans/<plan_id>/rates")
+@needs("practices:write")
+def put_plan_rates(plan_id: Id, body: RatesRequest, if_match: IfMatch = None) -> PlanRates:
+    """Replace a plan's rate table, for all practices on it: for the platform's operators."""
+    return api.ok(commissions.put_plan_rates(api.caller, plan_id, body, if_match))
+
+
+@api.get("/v1/commissions/plans/<plan_id>/rates")
+@needs("practices:read")
+def plan_rates(plan_id: Id) -> PlanRates:
+    """A plan's rate table: for the platform's operators."""
+    return api.ok(commissions.plan_rates_of(plan_id))
 
 
 lambda_handler = api.handler

@@ -3,6 +3,7 @@
 from consulta.core.http import Api, Cursor, Id, IdempotencyKey, IfMatch, Limit, needs
 from consulta.people import practices
 from consulta.people.schema.practices import (
+    PlanIn,
     PracticeCreated,
     PracticeIn,
     PracticeOut,
@@ -40,6 +41,13 @@ def get(practice_id: Id) -> PracticeOut:
 def change(practice_id: Id, body: PracticePatch, if_match: IfMatch = None) -> PracticeOut:
     """Change the caller's own practice."""
     return api.ok(practices.change(api.caller, practice_id, body, if_match))
+
+
+@api.put("/v1/practices/<practice_id>/plan")
+@needs("practices:write")
+def put_plan(practice_id: Id, body: PlanIn, if_match: IfMatch = None) -> PracticeOut:
+    """Put a practice on a plan, or on none: for the platform's operators. It holds from now on."""
+    return api.ok(practices.put_plan(api.caller, practice_id, body, if_match))
 
 
 lambda_handler = api.handler

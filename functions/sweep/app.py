@@ -19,6 +19,7 @@ def handle(_event: dict[str, Any], context: Any) -> dict[str, int]:
             due.HOLD: holds.worker(approving.expire, by),
             due.APPROVE: lambda key: approving.work(key, by),
             changes.REFUND_DUE_WORK: lambda key: effects.resume(key, by),
+            changes.RELEASE_DUE_WORK: lambda key: effects.resume_release(key, by),
             dispute_effects.DISPUTE_DUE_WORK: lambda key: dispute_effects.resume(key, by),
             changes.AUTHORIZATION_DUE_WORK: lambda key: approving.settle_due(key, by),
         },

@@ -24,7 +24,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from local.simulators.delivery import MODES, Outbox, Settings
 
-FAULT_KINDS = ("timeout_before", "timeout_after", "status")
+FAULT_KINDS = ("timeout_before", "timeout_after", "garbled", "status")
 
 
 @dataclass
@@ -32,8 +32,8 @@ class Fault:
     """What goes wrong with the next `times` matching calls to the provider's API.
 
     timeout_before drops the connection before anything is done, timeout_after once it is done,
-    both after `seconds`; status answers with that status instead of doing anything. The method *
-    is any.
+    both after `seconds`; garbled does it and answers with half of a body; status answers with that
+    status instead of doing anything. The method * is any.
     """
 
     kind: str
@@ -90,6 +90,16 @@ def drop_connection(fault: Fault) -> Response:
     connection: socket.socket = request.environ["werkzeug.socket"]
     connection.shutdown(socket.SHUT_RDWR)
     return Response(status=500)
+
+
+def spoiled(fault: Fault, response: Response) -> Response:
+    """What becomes of the answer to a call that was executed."""
+    if fault.kind == "timeout_after":
+        return drop_connection(fault)
+    if fault.kind == "garbled":
+        half = response.get_data()[: len(response.get_data()) // 2]
+        response.set_data(half)
+    return response
 
 
 def control_blueprint(simulator: Simulator) -> Blueprint:

@@ -33,7 +33,11 @@ ELSEWHERE = (
     "/v1/sso/",
     "/feeds/",
     "/v1/webhook-inbox/",
+    # By day: everybody sees their own part of it.
+    "/v1/reconciliations/",
     "/v1/commissions/rates/",
+    "/v1/commissions/plans/",
+    "/v1/practices/{practice_id}/plan",
 )
 
 
@@ -65,6 +69,7 @@ def ids(stack: Stack, people: dict[str, Caller]) -> dict[str, str]:
     for name in ("appointment", "expert", "member", "patient", "payment", "service"):
         found[f"{name}_id"] = admin.get(f"/v1/{name}s")["items"][0]["id"]
     found["schedule_id"] = admin.get("/v1/report-schedules")["items"][0]["id"]
+    found["order_id"] = admin.get(f"/v1/appointments/{found['appointment_id']}")["order_id"]
     found["payee"] = found["expert_id"]
     found["dispute_id"] = disputed(stack, admin)[0]["id"]
     found["payout_id"] = paid_out(stack, admin)["id"]

@@ -104,7 +104,7 @@ def test_a_table_is_put_and_read_again(tables: Any) -> None:
     assert before.body["default_percent_bps"] == 1000
     rows = [row("2026-07-01", fixed=50, service_id=service), row()]
     first = put(world, *rows, **{"If-Match": '"0"'})
-    full = {"fixed": 0, "service_id": None, "plan_id": None}
+    full = {"fixed": 0, "tax_bps": 0, "on_manual": False, "service_id": None, "plan_id": None}
     assert (first.status, first.headers["ETag"]) == (200, '"1"')
     assert first.body["rates"] == [full | one for one in rows]
     assert get(world).body == first.body
@@ -188,7 +188,8 @@ def test_the_rate_of_its_day_is_stamped_and_stays(practice: Practice) -> None:
     item = practice.payment(payment.id)
     assert int(item.commission) == 120 + PRICE * 7 // 100
     since = (TODAY - timedelta(days=1)).isoformat()
-    stamped = {"fixed": 120, "percent_bps": 700, "from": since, "scope": "practice"}
+    terms = {"tax_bps": 0, "on_manual": False}
+    stamped = {"fixed": 120, "percent_bps": 700, **terms, "from": since, "scope": "practice"}
     assert item.rate == stamped
     # What is under way keeps what was agreed; what is made next has the new rate.
     put(practice.world, row(percent_bps=100))
@@ -215,7 +216,8 @@ def test_a_services_own_rate_comes_first(practice: Practice) -> None:
 def test_without_a_table_the_practices_percentage_holds(practice: Practice) -> None:
     put(practice.world, row(currency="USD", percent_bps=1))
     item = practice.payment(practice.start(practice.hold()).id)
-    default = {"fixed": 0, "percent_bps": 1000, "from": None, "scope": "default"}
+    terms = {"tax_bps": 0, "on_manual": False}
+    default = {"fixed": 0, "percent_bps": 1000, **terms, "from": None, "scope": "default"}
     assert (int(item.commission), item.rate) == (PRICE // 10, default)
 
 
@@ -261,6 +263,8 @@ def test_a_commission_is_pending_then_collected_then_returned(practice: Practice
     assert shown["rate"] == {
         "fixed": 120,
         "percent_bps": 700,
+        "tax_bps": 0,
+        "on_manual": False,
         "from": "2026-01-01",
         "scope": "practice",
     }

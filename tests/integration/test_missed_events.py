@@ -1,11 +1,13 @@
 """The scheduled repair: with no webhook at all, asking the providers leads to the same end."""
 
 import json
+import time
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from consulta.core import keys, settings, table
 from consulta.core.item import Actor
@@ -14,6 +16,8 @@ from consulta.money import inbox, missed, orders, payees
 from consulta.money.missed import Mark, Repaired
 from consulta.money.records import State
 from consulta.scheduling.records import PaymentStatus, Status
+from consulta_cli import app
+from tests.conftest import CORE
 from tests.integration.test_money import (  # noqa: F401  # fixtures are found by their names
     Practice,
     practice,
@@ -64,6 +68,20 @@ def pay(stripe: Simulator, hold: str) -> str:
     return str(started.body["id"])
 
 
+def settled(stripe: Simulator) -> None:
+    """Wait until the charge has settled, of which Stripe tells a moment after it has succeeded."""
+    for _ in range(100):
+        if "charge.updated" in {e["event"]["type"] for e in told(stripe)}:
+            return
+        time.sleep(0.05)
+    raise AssertionError("the charge never settled")
+
+
+def told(simulator: Simulator) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = simulator.get("/_control/events")["events"]
+    return found
+
+
 def load(payment_id: str) -> Any:
     return orders.load(World(PRACTICE, exists=True).tenant, payment_id)
 
@@ -98,6 +116,7 @@ def test_what_came_is_not_asked_for(
 ) -> None:
     open_account(stripe)
     pay(stripe, hold)
+    settled(stripe)
     tell("stripe", stripe)
     done = missed.run(BY)
     assert (done.missed, done.failed) == (0, 0)
@@ -153,7 +172,7 @@ def test_a_provider_that_is_away_is_asked_from_the_same_place(
     environment.setenv("STRIPE_API_BASE", "http://127.0.0.1:9")
     settings.reset()
     away = missed.run(BY)
-    assert (away.missed, away.failed) == (0, 2)
+    assert (away.missed, away.failed) == (0, 3)
     assert table.get_raw(keys.watermark("missed:stripe:platform")) is None
     environment.setenv("STRIPE_API_BASE", stripe.url)
     settings.reset()
@@ -186,6 +205,7 @@ def test_notifications_that_never_came(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(missed, "_stripe", lambda _done, _account, mark: mark)
+    monkeypatch.setattr(missed, "_thin", lambda _done, mark: mark)
     assert connect_seller(mercadopago).status in (200, 201)
     body = {
         "appointment_id": hold,
@@ -207,9 +227,19 @@ def test_notifications_that_never_came(
     assert inbox.handle(message) is inbox.InboxState.DONE
     assert load(made.body["id"]).state == State.SUCCEEDED
     assert missed.run(BY).missed == 0
-    contested = {"status": "charged_back", "status_detail": "in_process"}
+    contested = {"status": "in_mediation", "status_detail": "pending"}
     mercadopago.control(f"payments/{made.body['provider_id']}", contested)
     assert missed.run(BY).missed == 1
+    (message,) = taken(queue)
+    assert (message["type"], message["object_id"]) == ("payment", made.body["provider_id"])
+    opened = mercadopago.control(f"payments/{made.body['provider_id']}/chargeback")
+    assert missed.run(BY).missed == 1
+    (message,) = taken(queue)
+    # A chargeback, and as such: the payment does not name it.
+    assert (message["type"], message["object_id"]) == ("topic_chargebacks_wh", opened["id"])
+    assert inbox.handle(message) is inbox.InboxState.DONE
+    assert load(made.body["id"]).disputed == load(made.body["id"]).captured
+    assert missed.run(BY).missed == 0
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, totals: list[int]) -> list[int]:
@@ -263,6 +293,7 @@ def waiting(practice: Practice, queue: str, monkeypatch: pytest.MonkeyPatch) -> 
     """A practice whose providers list nothing."""
     for name in ("_stripe", "_mercadopago"):
         monkeypatch.setattr(missed, name, lambda _done, _whose, mark: mark)
+    monkeypatch.setattr(missed, "_thin", lambda _done, mark: mark)
     monkeypatch.setattr(missed, "now", lambda: practice.clock.at)
     return practice
 
@@ -321,3 +352,137 @@ def test_a_mark_never_goes_back(tables: Any) -> None:
     old = Mark("stripe:acct_2", instant - timedelta(days=90))
     old.save()
     assert Mark.read("stripe:acct_2").at > instant - timedelta(days=30)
+
+
+# ---------------------------------------------------------------- thin events, and whose turn it is
+
+
+def test_thin_events_that_never_came(
+    stripe: Simulator, hold: str, queue: str, at_once: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payee = open_account(stripe)
+    account = str(payee.stripe_account)
+    missed.run(BY)
+    work_off(queue)
+    for kind, subject in (
+        ("v2.core.account.updated", account),
+        ("v2.core.account[requirements].updated", account),
+        ("v1.charge.updated", "ch_1"),
+        ("v2.core.event_destination.ping", "ed_1"),
+    ):
+        stripe.control("thin", {"type": kind, "id": subject, "context": account})
+    monkeypatch.setattr(missed, "PAGE", 1)
+    done = missed.run(BY)
+    assert (done.missed, done.failed) == (2, 0)
+    messages = taken(queue)
+    assert {m["type"] for m in messages} == {
+        "v2.core.account.updated",
+        "v2.core.account[requirements].updated",
+    }
+    for message in messages:
+        assert (message["account"], message["object_id"]) == (account, account)
+        assert inbox.handle(message) is inbox.InboxState.DONE
+    assert missed.run(BY).missed == 0
+
+
+def test_too_many_thin_events_are_taken_in_halves(
+    stripe: Simulator, hold: str, queue: str, at_once: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        stripe.control("thin", {"type": "v2.core.account.updated", "id": f"acct_{number}"})
+    monkeypatch.setattr(missed, "PAGE", 1)
+    monkeypatch.setattr(missed, "PAGES", 2)
+    mark = Mark("stripe:thin", now() - timedelta(hours=2))
+    half = missed._thin(Repaired(), mark)
+    assert half.at == mark.at
+    assert half.until
+    assert half.until < now()
+    assert taken(queue) == []
+
+
+def connected(number: int, provider: str = "stripe") -> None:
+    owner = payees.Owner(f"prac_{number:03d}", f"prac_{number:03d}")
+    table.transact([payees.account_row(provider, f"acct_{number}", owner)])
+
+
+@pytest.fixture
+def looked(tables: Any, queue: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The scopes that were looked at, in turn; the providers list nothing."""
+    scopes: list[str] = []
+
+    def look(done: Repaired, scope: str, _ask: Any) -> None:
+        scopes.append(scope)
+        done.scopes += 1
+
+    monkeypatch.setattr(missed, "_look", look)
+    return scopes
+
+
+def test_only_practices_with_accounts_are_visited(looked: list[str]) -> None:
+    World("prac_none")
+    connected(1)
+    missed.run(BY)
+    assert looked == ["stripe:platform", "stripe:thin", "payments:prac_001", "stripe:acct_1"]
+
+
+def test_no_account_starves_however_short_the_runs(looked: list[str]) -> None:
+    for number in range(7):
+        connected(number)
+    for _ in range(14):
+        turns = iter([True, False])
+        missed.run(BY, time_left=lambda turns=turns: next(turns))  # type: ignore[misc]
+    visits = [scope for scope in looked if scope.startswith("stripe:acct_")]
+    # One account a run, each as often as any other, and in turn.
+    assert visits[:7] == [f"stripe:acct_{number}" for number in range(7)]
+    assert {visits.count(scope) for scope in visits[:7]} == {2} or len(visits) < 14
+    assert set(visits) == set(visits[:7])
+
+
+def test_a_run_that_dies_goes_on_behind_what_was_done(
+    looked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        connected(number)
+    asked = missed._account
+
+    def dies(done: Repaired, account: payees.Account) -> None:
+        if account.account == "acct_2":
+            raise KeyboardInterrupt
+        asked(done, account)
+
+    monkeypatch.setattr(missed, "_account", dies)
+    with pytest.raises(KeyboardInterrupt):
+        missed.run(BY)
+    monkeypatch.setattr(missed, "_account", asked)
+    before = len(looked)
+    missed.run(BY)
+    assert [scope for scope in looked[before:] if "acct_" in scope] == [
+        "stripe:acct_2",
+        "stripe:acct_3",
+    ]
+    missed.run(BY)
+    assert looked.count("stripe:acct_0") == 2, "the end was reached, and it begins again"
+
+
+def test_accounts_from_before_the_list_are_put_into_it(practice: Practice) -> None:
+    world = practice.world
+    for provider, account in (("stripe", "acct_1"), ("mercadopago", "4711")):
+        key = keys.provider_account(provider, account)
+        table.transact([table.update(key, remove=["l1pk", "l1sk"])])
+    assert list(payees.accounts()) == []
+    assert payees.list_accounts(world.practice) == 2
+    found = {(a.provider, a.account, a.owner.payee) for a in payees.accounts()}
+    assert found == {
+        ("stripe", "acct_1", world.practice),
+        ("mercadopago", "4711", world.practice),
+    }
+    assert payees.list_accounts(world.practice) == 0
+
+
+def test_the_command_lists_the_accounts(practice: Practice, queue: str) -> None:
+    key = keys.provider_account("stripe", "acct_1")
+    table.transact([table.update(key, remove=["l1pk", "l1sk"])])
+    options = ["--core-table", CORE, "--events-queue", queue, "--dead-letters-queue", queue]
+    for found in (1, 0):
+        ran = CliRunner().invoke(app, ["webhooks", "list-accounts", *options])
+        assert (ran.exit_code, ran.stdout.strip()) == (0, f"{found} accounts listed")

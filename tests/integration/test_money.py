@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from consulta.core import table
+from consulta.core import keys, table
 from consulta.core.errors import Conflict, Forbidden, Invalid, NotFound, ProviderFailed
 from consulta.core.identity import Principal
 from consulta.core.ids import new_id
@@ -606,7 +606,7 @@ def test_unknown_types_and_objects_are_stored(practice: Practice) -> None:
     assert practice.event(started, "customer.created") is InboxState.IGNORED
     message = practice.message(started, "payment_intent.succeeded") | {"object_id": "pi_none"}
     assert inbox.handle(message) is InboxState.IGNORED
-    query = table.Query(inbox.keys.inbox_month(now()), index="l1")
+    query = table.Query(keys.inbox_month(now()), index="l1")
     rows = [InboxItem.read(raw) for raw in query.all()]
     assert {(row.state, row.error) for row in rows} == {
         ("IGNORED", "unknown_type"),

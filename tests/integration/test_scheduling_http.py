@@ -259,6 +259,9 @@ def test_slots_are_on_the_callers_clocks(world: World) -> None:
     assert found.body == {
         "zone": "Asia/Kolkata",
         **who,
+        "price": {"amount": 5000, "currency": "EUR"},
+        "tax": None,
+        "deposit": None,
         "slots": [
             {"start": f"{day}T08:30:00+05:30", "end": f"{day}T09:20:00+05:30", **only},
             {"start": f"{day}T09:00:00+05:30", "end": f"{day}T09:50:00+05:30", **only},

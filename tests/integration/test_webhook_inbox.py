@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from consulta.core import aws, settings
 from consulta.core.ids import new_id
 from consulta.core.time import to_text
-from consulta.money import inbox, replay
+from consulta.money import connect, inbox, replay
 from consulta.money.inbox import InboxState
 from consulta.money.provider import ProviderPayment
 from consulta.money.records import State
@@ -245,7 +245,7 @@ def test_a_thin_event_of_an_account_is_one_of_an_account(
 ) -> None:
     read: list[str] = []
     monkeypatch.setattr(
-        inbox.connect, "refresh_account", lambda _practice, payee, _by: read.append(payee)
+        connect, "refresh_account", lambda _practice, payee, _by: read.append(payee)
     )
     assert inbox.handle(told(1, type=kind, account="acct_1")) is InboxState.DONE
     assert read == [practice.world.practice]

@@ -110,3 +110,22 @@ def use_queues(named: Mapping[str, str], endpoint_url: str, stack_file: Path) ->
         endpoint_url = endpoint_url or address
     os.environ |= values
     _point(endpoint_url)
+
+
+RECONCILE_OUTPUTS = {
+    "CORE_TABLE": "CoreTableName",
+    "RECONCILE_FUNCTION": "ReconcileFunctionName",
+}
+
+
+def use_reconcile(named: Mapping[str, str], endpoint_url: str, stack_file: Path) -> None:
+    """Point this process at a stack's table and the function that reconciles. See use_audit."""
+    values = dict(named)
+    if not all(values.values()):
+        if any(values.values()):
+            raise typer.BadParameter("name the table and the function, or neither")
+        outputs, address = _outputs(stack_file, list(RECONCILE_OUTPUTS.values()))
+        values = {name: outputs[output] for name, output in RECONCILE_OUTPUTS.items()}
+        endpoint_url = endpoint_url or address
+    os.environ |= values
+    _point(endpoint_url)

@@ -1,4 +1,4 @@
-"""``webhooks replay`` and ``dead-letters redrive``: what was not done, once more."""
+"""``webhooks replay``, ``webhooks list-accounts``, ``dead-letters redrive``: what was not done."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from consulta.core import keys, table
 from consulta.core.errors import Problem
 from consulta.core.observe import logger
+from consulta.money import payees
 from consulta.money import replay as replaying
 from consulta.money.schema_webhooks import RangeReplayRequest
 from consulta_cli import dead_letters as letters
@@ -90,6 +92,27 @@ def replay(
                 break
             wanted = wanted.model_copy(update={"cursor": done.next_cursor})
     Console(soft_wrap=True).print(f"{queued} events queued")
+
+
+@events.command("list-accounts")
+def list_accounts(
+    core_table: stack.CoreTable = "",
+    events_queue: stack.EventsQueue = "",
+    dead_letters_queue: stack.DeadLetters = "",
+    endpoint_url: stack.EndpointUrl = "",
+    stack_file: stack.StackFile = stack.LOCAL_STACK,
+) -> None:
+    """Put every connected account into the list that the repair goes through; harmless again.
+
+    Only accounts that were connected before there was a list can be missing in it.
+    """
+    _use(core_table, events_queue, dead_letters_queue, endpoint_url, stack_file)
+    listed = 0
+    with _counting("practices") as advance:
+        for raw in table.Query(keys.all_practices(), index="l1").all():
+            listed += payees.list_accounts(keys.tenant_of(raw["pk"]["S"]).practice)
+            advance(1)
+    Console(soft_wrap=True).print(f"{listed} accounts listed")
 
 
 @dead.command()

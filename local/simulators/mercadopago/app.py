@@ -1,7 +1,9 @@
 """The HTTP side of the Mercado Pago simulator: tokens, idempotency, faults, answers.
 
 POST /oauth/token · POST, GET, PUT /v1/payments · GET /v1/payments/search ·
-POST, GET /v1/payments/{id}/refunds · POST, GET /checkout/preferences · GET /authorization
+POST, GET /v1/payments/{id}/refunds · POST, GET, PUT /checkout/preferences ·
+GET /checkout/preferences/search · GET /merchant_orders/{id} · GET /authorization ·
+GET /v1/chargebacks/search · GET /v1/chargebacks/{id} · GET /post-purchase/v1/claims/{id}
 """
 
 import json
@@ -12,20 +14,20 @@ from typing import Any
 from flask import Flask, Response, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from local.simulators.control import Fault, control_blueprint, drop_connection, take_fault
+from local.simulators.control import Fault, control_blueprint, drop_connection, spoiled, take_fault
 from local.simulators.idempotency import Stored, fingerprint
-from local.simulators.mercadopago import oauth, payments
+from local.simulators.mercadopago import contests, oauth, payments, preferences
 from local.simulators.mercadopago.bodies import (
     PaymentCreate,
     PaymentUpdate,
     PreferenceCreate,
+    PreferenceUpdate,
     RefundCreate,
     Token,
     read,
 )
 from local.simulators.mercadopago.control import mercadopago_control
 from local.simulators.mercadopago.errors import MercadoPagoError, bad_request, unauthorized
-from local.simulators.mercadopago.preferences import create_preference
 from local.simulators.mercadopago.state import Object, Seller, State, to_json
 
 MAX_KEY = 64
@@ -82,7 +84,7 @@ def _answer(state: State, operation: Operation, ids: dict[str, str]) -> Response
         except MercadoPagoError as error:
             status, body = error.status, error.body
         response = _respond(status, body)
-    return drop_connection(fault) if fault and fault.kind == "timeout_after" else response
+    return spoiled(fault, response) if fault else response
 
 
 def _handle(
@@ -180,15 +182,37 @@ def _get_refund(state: State, payment_id: str, refund_id: str) -> tuple[int, Any
 def _create_preference(state: State) -> tuple[int, Any]:
     seller = _caller(state)
     body = read(PreferenceCreate, request.get_data())
-    return 201, create_preference(state, seller, body, request.host_url.rstrip("/"))
+    return 201, preferences.create_preference(state, seller, body, request.host_url.rstrip("/"))
 
 
 def _get_preference(state: State, preference_id: str) -> tuple[int, Any]:
     seller = _caller(state)
-    preference = state.preferences.get(preference_id)
-    if preference is None or preference["collector_id"] != seller.user_id:
-        raise MercadoPagoError(404, f"preference_id {preference_id} not found")
-    return 200, preference
+    return 200, preferences.find(state, seller, preference_id)
+
+
+def _update_preference(state: State, preference_id: str) -> tuple[int, Any]:
+    preference = preferences.find(state, _caller(state), preference_id)
+    return 200, preferences.update(preference, read(PreferenceUpdate, request.get_data()))
+
+
+def _search_preferences(state: State) -> tuple[int, Any]:
+    return 200, preferences.search(state, _caller(state), request.args.to_dict())
+
+
+def _get_order(state: State, order_id: str) -> tuple[int, Any]:
+    return 200, preferences.find_order(state, _caller(state), order_id)
+
+
+def _search_chargebacks(state: State) -> tuple[int, Any]:
+    return 200, contests.search(state, _caller(state), request.args.to_dict())
+
+
+def _get_chargeback(state: State, chargeback_id: str) -> tuple[int, Any]:
+    return 200, contests.find(state, _caller(state), chargeback_id)
+
+
+def _get_claim(state: State, claim_id: str) -> tuple[int, Any]:
+    return 200, contests.find_claim(state, _caller(state), claim_id)
 
 
 ROUTES: tuple[tuple[str, str, Operation], ...] = (
@@ -201,5 +225,11 @@ ROUTES: tuple[tuple[str, str, Operation], ...] = (
     ("GET", "/v1/payments/<payment_id>/refunds", _list_refunds),
     ("GET", "/v1/payments/<payment_id>/refunds/<refund_id>", _get_refund),
     ("POST", "/checkout/preferences", _create_preference),
+    ("GET", "/checkout/preferences/search", _search_preferences),
     ("GET", "/checkout/preferences/<preference_id>", _get_preference),
+    ("GET", "/v1/chargebacks/search", _search_chargebacks),
+    ("GET", "/v1/chargebacks/<chargeback_id>", _get_chargeback),
+    ("GET", "/post-purchase/v1/claims/<claim_id>", _get_claim),
+    ("PUT", "/checkout/preferences/<preference_id>", _update_preference),
+    ("GET", "/merchant_orders/<order_id>", _get_order),
 )

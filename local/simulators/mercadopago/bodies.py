@@ -126,6 +126,19 @@ class PreferenceCreate(_Body):
     tracks: list[dict[str, Any]] | None = None
 
 
+class PreferenceUpdate(_Body):
+    items: list[Item] | None = None
+    back_urls: dict[str, str] | None = None
+    auto_return: Literal["approved", "all"] | None = None
+    date_of_expiration: str | None = None
+    expiration_date_from: str | None = None
+    expiration_date_to: str | None = None
+    expires: bool | None = None
+    external_reference: str | None = None
+    metadata: dict[str, Any] | None = None
+    payment_methods: dict[str, Any] | None = None
+
+
 _MISSING = {
     "transaction_amount": 4002,
     "payment_method_id": 4001,

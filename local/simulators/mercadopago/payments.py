@@ -30,12 +30,21 @@ VOUCHERS = {
     "bolbradesco": ("ticket", "pending_waiting_payment", False, timedelta(days=3)),
 }
 CARDS = ("visa", "master", "amex", "elo", "debvisa", "debmaster")
+# How long after it is made a Pix code may end.
+PIX_LEAST, PIX_MOST = timedelta(minutes=30), timedelta(days=30)
+# A picture of one pixel, in place of the code's.
+_QR_PNG = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
+)
 _PENDING = ("pending", "in_process", "authorized")
 
 
-def create(state: State, seller: Seller, body: PaymentCreate) -> Object:
+def create(state: State, seller: Seller, body: PaymentCreate, *, on_page: bool = False) -> Object:
+    """A payment; ``on_page``: made on a preference's page, which has set when a Pix code ends."""
     currency, decimals = SITES[seller.site]
     _check(seller, body, decimals)
+    if not on_page:
+        _check_expiration(body)
     status, detail = _outcome(body)
     created = datetime.now(UTC)
     voucher = VOUCHERS.get(body.payment_method_id)
@@ -131,6 +140,15 @@ def _check(seller: Seller, body: PaymentCreate, decimals: int) -> None:
             raise bad_request(4038, "application_fee cannot be bigger than transaction_amount")
 
 
+def _check_expiration(body: PaymentCreate) -> None:
+    """A Pix code ends between 30 minutes and 30 days after it is made."""
+    if body.date_of_expiration is None:
+        return
+    left = datetime.fromisoformat(body.date_of_expiration) - datetime.now(UTC)
+    if body.payment_method_id == "pix" and not PIX_LEAST <= left <= PIX_MOST:
+        raise bad_request(23, "date_of_expiration must be between 30 minutes and 30 days from now")
+
+
 def _outcome(body: PaymentCreate) -> tuple[str, str]:
     if body.payment_method_id in VOUCHERS:
         return "pending", VOUCHERS[body.payment_method_id][1]
@@ -150,7 +168,11 @@ def _add_voucher(payment: Object) -> None:
     reference = f"{payment['id']:020d}"
     payment["transaction_details"]["payment_method_reference_id"] = reference
     if payment["payment_method_id"] == "pix":
-        data = {"qr_code": f"00020126580014br.gov.bcb.pix{reference}", "ticket_url": None}
+        data = {
+            "qr_code": f"00020126580014br.gov.bcb.pix{reference}",
+            "qr_code_base64": _QR_PNG,
+            "ticket_url": f"https://www.mercadopago.com/payments/{payment['id']}/ticket",
+        }
         payment["point_of_interaction"] = {"type": "PIX", "transaction_data": data}
 
 
@@ -185,6 +207,16 @@ def approve(state: State, payment: Object, approved: datetime | None = None) -> 
     if payment["status"] not in _PENDING:
         raise bad_request(2063, "The action requested is not valid for the current payment state")
     _approve(payment, _decimals(payment), approved)
+    state.notify_payment(payment, "payment.updated")
+    return payment
+
+
+def release(state: State, payment: Object) -> Object:
+    """The day has come on which the seller may use the money; the provider tells of it."""
+    if payment["money_release_date"] is None:
+        raise bad_request(2063, "The action requested is not valid for the current payment state")
+    released = min(datetime.fromisoformat(payment["money_release_date"]), datetime.now(UTC))
+    payment |= {"money_release_status": "released", "money_release_date": stamp(released)}
     state.notify_payment(payment, "payment.updated")
     return payment
 

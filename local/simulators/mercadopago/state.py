@@ -69,13 +69,16 @@ def sign_notification(event: Object, settings: Settings) -> Message:
 
     The body is not signed. `ts` is in milliseconds or, with signature_ts "s", in seconds.
     """
-    data_id, request_id = str(event["data"]["id"]), secrets.token_hex(16)
+    # A fraud alert has no id of its own: then the pair is left out, and the query has none.
+    data_id, request_id = str(event["data"].get("id") or ""), secrets.token_hex(16)
     ts = str(int(time.time() * (1000 if settings.signature_ts == "ms" else 1)))
-    manifest = f"id:{data_id};request-id:{request_id};ts:{ts};"
+    named = f"id:{data_id};" if data_id else ""
+    manifest = f"{named}request-id:{request_id};ts:{ts};"
     digest = hmac.new(settings.webhook_secret.encode(), manifest.encode(), hashlib.sha256)
     base = settings.webhook_url or ""
     joint = "&" if urlsplit(base).query else "?"
-    url = base + joint + urlencode({"data.id": data_id, "type": event["type"]})
+    query = ({"data.id": data_id} if data_id else {}) | {"type": event["type"]}
+    url = base + joint + urlencode(query)
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "MercadoPago WebHook v1.0 payment",
@@ -102,6 +105,9 @@ class State:
         self.codes: dict[str, tuple[Seller, float]] = {}
         self.payments: OrderedDict[int, Object] = OrderedDict()
         self.preferences: OrderedDict[str, Object] = OrderedDict()
+        self.orders: OrderedDict[int, Object] = OrderedDict()
+        self.chargebacks: OrderedDict[str, Object] = OrderedDict()
+        self.claims: OrderedDict[str, Object] = OrderedDict()
         self.keys.clear()
 
     def next_id(self) -> int:

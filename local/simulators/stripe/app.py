@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 from flask import Flask, Response, request
 
-from local.simulators.control import Fault, control_blueprint, drop_connection, take_fault
+from local.simulators.control import Fault, control_blueprint, drop_connection, spoiled, take_fault
 from local.simulators.idempotency import Stored, fingerprint
 from local.simulators.stripe.control import stripe_control
 from local.simulators.stripe.errors import StripeError, invalid_request
@@ -89,7 +89,7 @@ def _answer(state: State, route: Route, ids: dict[str, str]) -> Response:
         except StripeError as error:
             status, body, headers = error.status, {"error": error.error}, {}
         response = _respond(status, body, Request_Id=request_id, **headers)
-    return drop_connection(fault) if fault and fault.kind == "timeout_after" else response
+    return spoiled(fault, response) if fault else response
 
 
 def _idempotency_key() -> str | None:

@@ -10,7 +10,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from local.simulators.stripe.objects import new, now, page
-from local.simulators.stripe.state import APPLICATION, Object, State
+from local.simulators.stripe.state import APPLICATION, Call, Object, State
 
 # The simulator's price list, for every currency: 2.9 % + 30 minor units, and 15.00 per dispute.
 FEE_RATE = Decimal("0.029")
@@ -52,15 +52,21 @@ def post(
     *,
     fees: tuple[dict[str, Any], ...] = (),
 ) -> str:
-    """Posts one balance transaction and gives its id."""
+    """Posts one balance transaction and gives its id: in the currency that the account keeps.
+
+    Source: https://docs.stripe.com/currencies/conversions.
+    """
+    amount, currency, rate = state.exchanged(account, amount, source["currency"])
+    fees = tuple(_fee_exchanged(state, account, detail) for detail in fees)
     fee = sum(detail["amount"] for detail in fees)
     transaction = new(
         "balance_transaction",
         amount=amount,
         available_on=now() + AVAILABLE_AFTER_S,
         balance_type="payments",
-        currency=source["currency"],
+        currency=currency,
         description=source.get("description"),
+        exchange_rate=float(rate) if rate is not None else None,
         fee=fee,
         fee_details=list(fees),
         net=amount - fee,
@@ -71,6 +77,11 @@ def post(
     )
     posted: str = state.put(account, transaction)["id"]
     return posted
+
+
+def _fee_exchanged(state: State, account: str | None, detail: dict[str, Any]) -> dict[str, Any]:
+    amount, currency, _ = state.exchanged(account, detail["amount"], detail["currency"])
+    return detail | {"amount": amount, "currency": currency}
 
 
 def make_available(state: State, account: str | None) -> Object:
@@ -88,6 +99,29 @@ def make_available(state: State, account: str | None) -> Object:
     balance = new("balance", available=available, pending=[])
     state.emit(account, "balance.available", balance)
     return balance
+
+
+def retrieve(state: State, call: Call) -> Object:
+    """GET /v1/balance: all transactions of the account, per currency.
+
+    What a payout takes, or brings back, never was pending.
+    """
+    sums: dict[str, dict[str, int]] = {"available": {}, "pending": {}}
+    for transaction in state.all(call.account, "balance_transaction"):
+        is_payout = transaction["type"].startswith("payout")
+        part = sums["available" if is_payout else transaction["status"]]
+        other = sums["pending" if part is sums["available"] else "available"]
+        currency = transaction["currency"]
+        part[currency] = part.get(currency, 0) + transaction["net"]
+        other.setdefault(currency, 0)
+    shown = {
+        name: [
+            {"amount": amount, "currency": currency, "source_types": {"card": amount}}
+            for currency, amount in sorted(part.items())
+        ]
+        for name, part in sums.items()
+    }
+    return new("balance", **shown)
 
 
 def settle(state: State, account: str | None, charge_id: str) -> None:
@@ -141,15 +175,18 @@ def _application_fee(state: State, account: str, charge: Object, paid_by: str) -
 def _transfer(state: State, charge: Object) -> None:
     """A destination charge moves its amount (or transfer_data.amount) to the account.
 
-    The whole amount goes, and the application fee comes back out of it.
+    The whole amount goes, and the application fee comes back out of it. It goes as the platform
+    keeps it: where that is another currency, the transfer is in that one.
     """
     destination = charge["transfer_data"]["destination"]
-    amount = charge["transfer_data"]["amount"] or charge["amount_captured"]
+    amount, currency, _ = state.exchanged(
+        None, charge["transfer_data"]["amount"] or charge["amount_captured"], charge["currency"]
+    )
     transfer = new(
         "transfer",
         amount=amount,
         amount_reversed=0,
-        currency=charge["currency"],
+        currency=currency,
         destination=destination,
         reversed=False,
         source_transaction=charge["id"],
@@ -167,7 +204,8 @@ def _transfer(state: State, charge: Object) -> None:
         fee = _application_fee(state, destination, charge, payment["id"])
         charge["application_fee"] = payment["application_fee"] = fee["id"]
         payment["application_fee_amount"] = fee["amount"]
-        fees = (fee_detail("application_fee", fee["amount"], charge["currency"]),)
+        taken, currency, _ = state.exchanged(None, fee["amount"], charge["currency"])
+        fees = (fee_detail("application_fee", taken, currency),)
     payment["balance_transaction"] = post(state, destination, "payment", amount, payment, fees=fees)
 
 
@@ -181,7 +219,7 @@ def destination_payment(state: State, destination: str, charge: Object, transfer
         application=APPLICATION,
         billing_details={"address": None, "email": None, "name": None, "phone": None},
         captured=True,
-        currency=charge["currency"],
+        currency=transfer["currency"],
         disputed=False,
         fraud_details={},
         paid=True,

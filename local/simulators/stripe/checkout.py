@@ -12,6 +12,8 @@ from local.simulators.stripe.state import Call, Object, State
 
 MIN_LIFETIME_S, MAX_LIFETIME_S = 1800, 24 * 3600
 SLACK_S = 60  # clocks differ
+# Parameters of the session that its intent is made with.
+_SHARED = ("allowed_payment_method_types", "payment_method_options")
 
 
 def create(state: State, call: Call) -> Object:
@@ -52,6 +54,7 @@ def create(state: State, call: Call) -> Object:
         locale=params.get("locale"),
         metadata=params.get("metadata") or {},
         mode="payment",
+        payment_method_options=params.get("payment_method_options") or {},
         payment_method_types=allowed or ["card"],
         payment_status="unpaid",
         shipping_options=[],
@@ -65,6 +68,7 @@ def create(state: State, call: Call) -> Object:
     data = params.get("payment_intent_data", {}) | {
         "amount": total,
         "currency": session["currency"],
+        **{name: params[name] for name in _SHARED if name in params},
     }
     intents.check(state, Call(account=call.account, params=data))
     state.remember_session(session["id"], data)
@@ -76,14 +80,23 @@ def _price_of(state: State, call: Call, item: dict[str, Any]) -> dict[str, Any]:
     if "price" in item:
         return state.get(call.account, "price", item["price"], "line_items[0][price]")
     data: dict[str, Any] = item["price_data"]
+    for one, other in (("unit_amount", "unit_amount_decimal"), ("product_data", "product")):
+        if one not in data and other not in data:
+            raise invalid_request(
+                f"You must specify either `{one}` or `{other}` in `price_data`.",
+                param=f"line_items[0][price_data][{one}]",
+            )
     return data
 
 
 def _expire_if_open(state: State, account: str | None, session_id: str) -> None:
     session = state.find(account, "checkout.session", session_id)
-    if session is not None and session["status"] == "open":
-        session |= {"status": "expired", "url": None}
-        state.emit(account, "checkout.session.expired", session)
+    if session is None or session["status"] != "open":
+        return
+    session |= {"status": "expired", "url": None}
+    if session["payment_intent"]:
+        intents.end(state, account, session["payment_intent"], "expired")
+    state.emit(account, "checkout.session.expired", session)
 
 
 def expire(state: State, call: Call, session_id: str) -> Object:
@@ -97,16 +110,35 @@ def expire(state: State, call: Call, session_id: str) -> Object:
     return session
 
 
-def pay(state: State, account: str | None, session: Object, payment_method: str) -> Object:
-    """What the customer does on the hosted page; a declined card leaves the session open."""
+def pay(
+    state: State, account: str | None, session: Object, payment_method: str, base_url: str = ""
+) -> Object:
+    """What the customer does on the hosted page; a declined card leaves the session open.
+
+    ``payment_method`` is a card of the tests, or the name of another method, as ``pix``.
+    """
     if session["status"] != "open":
         raise invalid_request(f"The Checkout Session is {session['status']}.")
-    call = Call(account=account, params=state.sessions[session["id"]])
+    call = Call(account=account, params=state.sessions[session["id"]], base_url=base_url)
     if session["payment_intent"] is None:
-        session["payment_intent"] = intents.create(state, call)["id"]
-    call.params = {"payment_method": payment_method}
-    intent = intents.confirm(state, call, session["payment_intent"])
-    if intent["status"] == "requires_action":
+        intent = intents.create(state, call)
+        session["payment_intent"] = intent["id"]
+        state.sessions_by_intent[intent["id"]] = session["id"]
+    call.params = intents.as_params(payment_method)
+    intents.confirm(state, call, session["payment_intent"])
+    return complete(state, account, session["payment_intent"]) or session
+
+
+def complete(state: State, account: str | None, intent_id: str) -> Object | None:
+    """After anything that was done about an intent: its session is complete once that is paid.
+
+    Pix is paid while the page waits, so until then its session is open.
+    """
+    session_id = state.sessions_by_intent.get(intent_id)
+    session = state.find(account, "checkout.session", session_id)
+    intent = state.get(account, "payment_intent", intent_id)
+    waits = intent["status"] in ("requires_action", "requires_payment_method", "canceled")
+    if session is None or session["status"] != "open" or waits:
         return session
     session |= {"status": "complete", "url": None}
     session["payment_status"] = "paid" if intent["status"] == "succeeded" else "unpaid"

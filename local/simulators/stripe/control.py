@@ -1,28 +1,49 @@
 """What people and banks do, for tests and for curl: the Stripe part of /_control.
 
 POST pay/{pi_… or cs_…}            {"payment_method"?}: what Stripe.js or Checkout does in a browser
+                                   with a card of the tests, or with another method's name: pix
 POST payment_intents/{id}/authenticate   {"outcome"?: "succeeded" | "failed"}
 POST accounts/{id}                 {"state": "enabled" | "restricted" | "not_submitted"}
 POST accounts/{id}/deauthorize     the owner disconnects the platform
 POST disputes                      {"charge", "status"?, "amount"?, "reason"?}
 POST disputes/{id}                 {"status"}
+POST early_fraud_warnings          {"charge", "fraud_type"?}
 POST refunds/{id}/fail
+POST settlement                    {"account"?, "currency", "rates": {"mxn": 0.058}}: what comes in
+                                   these currencies is kept in that one, at these rates
 POST balance                       {"account"?}: what is pending becomes available
-POST payouts                       {"account"?, "amount", "currency", "status"?}
+POST payouts                       {"account"?, "amount"? (all without), "currency", "status"?}
 POST payouts/{id}                  {"status": "paid" | "failed" | "canceled"}
+POST thin                          {"type", "id", "object"?, "context"?}: a thin event of v2
 """
+
+from decimal import Decimal
 
 from flask import Blueprint, Response, abort, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from local.simulators.control import body_of_request, refuse_as_json, required
-from local.simulators.stripe import accounts, balance, checkout, disputes, intents, payouts, refunds
+from local.simulators.stripe import (
+    accounts,
+    balance,
+    checkout,
+    disputes,
+    fraud_warnings,
+    intents,
+    payouts,
+    refunds,
+    thin,
+)
 from local.simulators.stripe.errors import StripeError
 from local.simulators.stripe.state import Call, Object, State, to_json
 
 
 def _json(body: Object, status: int = 200) -> Response:
     return Response(to_json(body), status=status, content_type="application/json")
+
+
+def _base() -> str:
+    return request.host_url.rstrip("/")
 
 
 def stripe_control(state: State) -> Blueprint:
@@ -32,28 +53,6 @@ def stripe_control(state: State) -> Blueprint:
     def nobody_asked_through_the_api() -> None:
         with state.lock:
             state.request = {"id": None, "idempotency_key": None}
-
-    @plane.post("/_control/pay/<object_id>")
-    def pay(object_id: str) -> Response:
-        payment_method = body_of_request().get("payment_method", "pm_card_visa")
-        with state.lock:
-            if object_id.startswith("cs_"):
-                account, session = state.where("checkout.session", object_id)
-                return _json(checkout.pay(state, account, session, payment_method))
-            account, intent = state.where("payment_intent", object_id)
-            call = Call(
-                account=account,
-                params={"payment_method": payment_method},
-                base_url=request.host_url.rstrip("/"),
-            )
-            return _json(intents.confirm(state, call, intent["id"]))
-
-    @plane.route("/_control/payment_intents/<intent_id>/authenticate", methods=["GET", "POST"])
-    def authenticate(intent_id: str) -> Response:
-        outcome = body_of_request().get("outcome", "succeeded")
-        with state.lock:
-            account, intent = state.where("payment_intent", intent_id)
-            return _json(intents.finish(state, account, intent, succeeded=outcome == "succeeded"))
 
     @plane.post("/_control/accounts/<account_id>")
     def change_account(account_id: str) -> Response:
@@ -96,6 +95,19 @@ def stripe_control(state: State) -> Blueprint:
             account, refund = state.where("refund", refund_id)
             return _json(refunds.fail(state, account, refund))
 
+    @plane.post("/_control/settlement")
+    def settle_in_another_currency() -> Response:
+        body = required(body_of_request(), "currency", "rates")
+        account, into = body.get("account"), str(body["currency"]).lower()
+        with state.lock:
+            if account is not None:
+                state.get(None, "account", str(account), "account")["default_currency"] = into
+            state.exchanges[account] = {
+                currency.lower(): (into, Decimal(str(rate)))
+                for currency, rate in body["rates"].items()
+            }
+        return _json(body)
+
     @plane.post("/_control/balance")
     def funds_become_available() -> Response:
         account = body_of_request().get("account")
@@ -106,7 +118,7 @@ def stripe_control(state: State) -> Blueprint:
 
     @plane.post("/_control/payouts")
     def create_payout() -> Response:
-        body = required(body_of_request(), "amount")
+        body = body_of_request()
         with state.lock:
             return _json(payouts.create(state, body))
 
@@ -117,8 +129,11 @@ def stripe_control(state: State) -> Blueprint:
             account, payout = state.where("payout", payout_id)
             return _json(payouts.change(state, account, payout, status))
 
+    _add_warnings(plane, state)
+    _add_payers(plane, state)
     _add_pages(plane, state)
 
+    _thin_events(plane, state)
     refuse_as_json(plane)
 
     @plane.errorhandler(StripeError)
@@ -126,6 +141,43 @@ def stripe_control(state: State) -> Blueprint:
         return _json({"error": error.error}, error.status)
 
     return plane
+
+
+def _add_warnings(plane: Blueprint, state: State) -> None:
+    """What card issuers suspect."""
+
+    @plane.post("/_control/early_fraud_warnings")
+    def warn() -> Response:
+        body = required(body_of_request(), "charge")
+        with state.lock:
+            account, charge = state.where("charge", str(body["charge"]))
+            kind = str(body.get("fraud_type", "made_with_stolen_card"))
+            return _json(fraud_warnings.open_one(state, account, charge, kind))
+
+
+def _add_payers(plane: Blueprint, state: State) -> None:
+    """What payers do in their browser."""
+
+    @plane.post("/_control/pay/<object_id>")
+    def pay(object_id: str) -> Response:
+        payment_method = body_of_request().get("payment_method", "pm_card_visa")
+        with state.lock:
+            if object_id.startswith("cs_"):
+                account, session = state.where("checkout.session", object_id)
+                return _json(checkout.pay(state, account, session, payment_method, _base()))
+            account, intent = state.where("payment_intent", object_id)
+            params = intents.as_params(payment_method)
+            call = Call(account=account, params=params, base_url=_base())
+            return _json(intents.confirm(state, call, intent["id"]))
+
+    @plane.route("/_control/payment_intents/<intent_id>/authenticate", methods=["GET", "POST"])
+    def authenticate(intent_id: str) -> Response:
+        outcome = body_of_request().get("outcome", "succeeded")
+        with state.lock:
+            account, intent = state.where("payment_intent", intent_id)
+            done = intents.finish(state, account, intent, succeeded=outcome == "succeeded")
+            checkout.complete(state, account, intent_id)
+            return _json(done)
 
 
 def _add_pages(plane: Blueprint, state: State) -> None:
@@ -148,3 +200,13 @@ def _add_pages(plane: Blueprint, state: State) -> None:
                 "{CHECKOUT_SESSION_ID}", session_id
             )
         return redirect(to)
+
+
+def _thin_events(plane: Blueprint, state: State) -> None:
+    @plane.post("/_control/thin")
+    def tell_thinly() -> Response:
+        body = required(body_of_request(), "type", "id")
+        kind, object_id = body["type"], body["id"]
+        subject = {"id": object_id, "type": body.get("object", "account"), "url": f"/{object_id}"}
+        with state.lock:
+            return _json(thin.emit(state, kind, subject, body.get("context")))

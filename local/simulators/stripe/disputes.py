@@ -3,7 +3,7 @@
 Source: https://docs.stripe.com/disputes/how-disputes-work.
 """
 
-from local.simulators.stripe import balance
+from local.simulators.stripe import balance, fraud_warnings
 from local.simulators.stripe.errors import invalid_request
 from local.simulators.stripe.objects import new, now
 from local.simulators.stripe.state import Object, State
@@ -41,6 +41,7 @@ def open_one(
     state.put(account, dispute)
     charge["disputed"] = True
     state.emit(account, "charge.dispute.created", dispute)
+    fraud_warnings.follow(state, account, charge)
     if not status.startswith("warning"):
         _move_funds(state, account, dispute, -1)
         state.emit(account, "charge.dispute.funds_withdrawn", dispute)

@@ -31,6 +31,10 @@ _COPIED = (
     "transfer_group",
 )
 _AMOUNTS = ("amount", "application_fee_amount")
+PIX = "pix"
+PIX_LEAST_S, PIX_MOST_S, PIX_DEFAULT_S = 60, 14 * 24 * 3600, 4 * 3600
+# The only currency of a method, where it has one.
+_CURRENCIES = {"boleto": "brl", "oxxo": "mxn", PIX: "brl"}
 _CONFIRMABLE = ("requires_payment_method", "requires_confirmation", "requires_action")
 _CANCELABLE = (*_CONFIRMABLE, "requires_capture", "processing")
 
@@ -73,6 +77,47 @@ def check(state: State, call: Call) -> None:
     _check_amounts(call.params)
     _check_application_fee(call)
     _check_destination(state, call.params)
+    _check_methods(call.params)
+
+
+def _check_methods(params: dict[str, Any]) -> None:
+    """Each listed method takes the currency and the way of capturing; Pix holds within its bounds.
+
+    Source: https://docs.stripe.com/payments/pix.
+    """
+    allowed, currency = params.get("allowed_payment_method_types") or [], params["currency"].lower()
+    for method in allowed:
+        only = _CURRENCIES.get(method)
+        if only and currency != only:
+            raise invalid_request(
+                f"The currency provided ({currency}) is invalid for one or more payment method "
+                f"types on this PaymentIntent: {method} takes {only}.",
+                param="allowed_payment_method_types",
+            )
+        if only and params.get("capture_method") == "manual":
+            raise invalid_request(
+                f"The payment method type {method} does not support manual capture.",
+                param="capture_method",
+            )
+    pix = (params.get("payment_method_options") or {}).get(PIX) or {}
+    seconds = pix.get("expires_after_seconds")
+    if seconds is not None and not PIX_LEAST_S <= seconds <= PIX_MOST_S:
+        raise invalid_request(
+            f"Invalid expires_after_seconds: must be between {PIX_LEAST_S} and {PIX_MOST_S}.",
+            param="payment_method_options[pix][expires_after_seconds]",
+        )
+    if pix and PIX not in allowed:
+        raise invalid_request(
+            "payment_method_options[pix] needs pix among the allowed payment method types.",
+            param="payment_method_options[pix]",
+        )
+
+
+def as_params(payment_method: str) -> dict[str, Any]:
+    """What a browser sends for a card of the tests, or for another method by its name."""
+    if payment_method.startswith("pm_"):
+        return {"payment_method": payment_method}
+    return {"payment_method_data": {"type": payment_method}}
 
 
 def _check_amounts(params: dict[str, Any]) -> None:
@@ -218,8 +263,15 @@ def _ask_to_authenticate(state: State, call: Call, intent: Object) -> Object:
 
 def _start_voucher(state: State, account: str | None, intent: Object, method: str) -> Object:
     """A voucher waits to be paid, anything else (bank debits) is processing."""
+    if method not in (intent["allowed_payment_method_types"] or [method]):
+        raise invalid_request(
+            f"The payment method type {method} is not allowed on this PaymentIntent.",
+            param="payment_method_data[type]",
+        )
     intent |= {"payment_method": f"pm_{token()}", "payment_method_types": [method]}
-    if method in VOUCHERS:
+    if method == PIX:
+        _show_pix(state, account, intent)
+    elif method in VOUCHERS:
         intent["status"] = "requires_action"
         intent["next_action"] = {"type": VOUCHERS[method], VOUCHERS[method]: {"number": token(20)}}
         state.emit(account, "payment_intent.requires_action", intent)
@@ -227,6 +279,33 @@ def _start_voucher(state: State, account: str | None, intent: Object, method: st
         intent["status"] = "processing"
         state.emit(account, "payment_intent.processing", intent)
     return intent
+
+
+def _show_pix(state: State, account: str | None, intent: Object) -> None:
+    options = (intent["payment_method_options"] or {}).get(PIX) or {}
+    seconds = options.get("expires_after_seconds", PIX_DEFAULT_S)
+    code = f"00020126580014br.gov.bcb.pix{token(20)}"
+    shown = {
+        "data": code,
+        "expires_at": now() + seconds,
+        "hosted_instructions_url": f"https://payments.stripe.com/pix/instructions/{token()}",
+        "image_url_png": f"https://qr.stripe.com/{token()}.png",
+        "image_url_svg": f"https://qr.stripe.com/{token()}.svg",
+    }
+    intent |= {
+        "status": "requires_action",
+        "next_action": {"type": VOUCHERS[PIX], VOUCHERS[PIX]: shown},
+    }
+    state.emit(account, "payment_intent.requires_action", intent)
+    state.after(seconds * 1000, _pix_expires, account, intent["id"], code)
+
+
+def _pix_expires(state: State, account: str | None, intent_id: str, code: str) -> None:
+    """A code that nobody has paid: the payer may choose again."""
+    intent = state.find(account, "payment_intent", intent_id)
+    shown = ((intent or {}).get("next_action") or {}).get(VOUCHERS[PIX]) or {}
+    if intent is not None and shown.get("data") == code:
+        finish(state, account, intent, succeeded=False)
 
 
 def finish(state: State, account: str | None, intent: Object, *, succeeded: bool) -> Object:
@@ -337,7 +416,16 @@ def capture(state: State, call: Call, intent_id: str) -> Object:
 
 
 def cancel(state: State, call: Call, intent_id: str) -> Object:
+    """An intent of a Checkout session can be cancelled by itself only once it is authorized.
+
+    Source: https://docs.stripe.com/api/payment_intents/cancel.
+    """
     intent = state.get(call.account, "payment_intent", intent_id, "intent")
+    if intent_id in state.sessions_by_intent and intent["status"] in _CONFIRMABLE:
+        raise invalid_request(
+            "You cannot cancel a PaymentIntent that was created by a Checkout Session. Expire the "
+            "Checkout Session instead."
+        )
     if intent["status"] not in _CANCELABLE:
         raise unexpected_state(
             "You cannot cancel this PaymentIntent because it has a status of "
@@ -345,16 +433,24 @@ def cancel(state: State, call: Call, intent_id: str) -> Object:
             f"canceled: {', '.join(_CANCELABLE)}.",
             intent,
         )
+    return end(state, call.account, intent_id, call.params.get("cancellation_reason"))
+
+
+def end(state: State, account: str | None, intent_id: str, reason: str | None) -> Object:
+    """An intent that nobody can pay any more; what was authorized is let go."""
+    intent = state.get(account, "payment_intent", intent_id, "intent")
+    if intent["status"] not in _CANCELABLE:
+        return intent
     if intent["status"] == "requires_capture":
-        charge = state.get(call.account, "charge", intent["latest_charge"])
+        charge = state.get(account, "charge", intent["latest_charge"])
         charge |= {"refunded": True, "amount_refunded": charge["amount"]}
-        state.emit(call.account, "charge.refunded", charge)
+        state.emit(account, "charge.refunded", charge)
     intent |= {
         "amount_capturable": 0,
         "canceled_at": now(),
-        "cancellation_reason": call.params.get("cancellation_reason"),
+        "cancellation_reason": reason,
         "next_action": None,
         "status": "canceled",
     }
-    state.emit(call.account, "payment_intent.canceled", intent)
+    state.emit(account, "payment_intent.canceled", intent)
     return intent

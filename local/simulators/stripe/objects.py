@@ -33,6 +33,7 @@ _CLASSES: dict[str, tuple[str, Any]] = {
     "payout": ("po_", stripe.Payout),
     "price": ("price_", stripe.Price),
     "product": ("prod_", stripe.Product),
+    "radar.early_fraud_warning": ("issfr_", stripe.radar.EarlyFraudWarning),
     "refund": ("re_", stripe.Refund),
     "transfer": ("tr_", stripe.Transfer),
     "transfer_reversal": ("trr_", stripe.TransferReversal),

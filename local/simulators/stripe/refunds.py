@@ -6,7 +6,7 @@ Source: https://docs.stripe.com/connect/destination-charges#issue-refunds.
 from fractions import Fraction
 from typing import Any
 
-from local.simulators.stripe import balance
+from local.simulators.stripe import balance, fraud_warnings
 from local.simulators.stripe.errors import invalid_request
 from local.simulators.stripe.intents import merge_metadata
 from local.simulators.stripe.objects import new
@@ -56,6 +56,7 @@ def create(state: State, call: Call) -> Object:
     state.put(account, refund)
     state.emit(account, "refund.created", refund)
     state.emit(account, "charge.refunded", charge)
+    fraud_warnings.follow(state, account, charge)
     return refund
 
 
@@ -132,7 +133,8 @@ def _reverse_transfer(state: State, charge: Object, refund: Object, fee_returned
     back["id"] = back["id"].replace("re_", "pyr_")
     fees: tuple[dict[str, Any], ...] = ()
     if fee_returned:
-        fees = (balance.fee_detail("application_fee", -fee_returned, transfer["currency"]),)
+        returned, currency, _ = state.exchanged(None, fee_returned, charge["currency"])
+        fees = (balance.fee_detail("application_fee", -returned, currency),)
     back["source_transfer_reversal"] = reversal["id"]
     back["balance_transaction"] = balance.post(
         state, destination, "payment_refund", -amount, back, fees=fees

@@ -11,8 +11,19 @@ from stripe.params.checkout import (
     SessionListParams,
     SessionRetrieveParams,
 )
+from stripe.params.radar import EarlyFraudWarningListParams, EarlyFraudWarningRetrieveParams
 
-from local.simulators.stripe import accounts, catalog, checkout, intents, refunds, transfers
+from local.simulators.stripe import (
+    accounts,
+    balance,
+    catalog,
+    checkout,
+    intents,
+    payouts,
+    refunds,
+    thin,
+    transfers,
+)
 from local.simulators.stripe.errors import invalid_request
 from local.simulators.stripe.state import Call, Object, State, created_matches, listed, paged
 
@@ -137,8 +148,9 @@ ROUTES = (
         "GET",
         "/v1/balance_transactions",
         sp.BalanceTransactionListParams,
-        _list("balance_transaction", "currency", "source", "type"),
+        payouts.list_transactions,
     ),
+    Route("GET", "/v1/balance", sp.BalanceRetrieveParams, balance.retrieve),
     Route(
         "GET",
         "/v1/balance_transactions/<object_id>",
@@ -185,6 +197,18 @@ ROUTES = (
         "GET", "/v1/disputes", sp.DisputeListParams, _list("dispute", "charge", "payment_intent")
     ),
     Route("GET", "/v1/disputes/<object_id>", sp.DisputeRetrieveParams, _retrieve("dispute")),
+    Route(
+        "GET",
+        "/v1/radar/early_fraud_warnings",
+        EarlyFraudWarningListParams,
+        _list("radar.early_fraud_warning", "charge", "payment_intent"),
+    ),
+    Route(
+        "GET",
+        "/v1/radar/early_fraud_warnings/<object_id>",
+        EarlyFraudWarningRetrieveParams,
+        _retrieve("radar.early_fraud_warning"),
+    ),
     Route("GET", "/v1/payouts", sp.PayoutListParams, _list("payout", "status")),
     Route("GET", "/v1/payouts/<object_id>", sp.PayoutRetrieveParams, _retrieve("payout")),
     Route("POST", "/v1/checkout/sessions", SessionCreateParams, checkout.create),
@@ -203,6 +227,7 @@ ROUTES = (
     Route(
         "POST", "/v1/checkout/sessions/<session_id>/expire", SessionExpireParams, checkout.expire
     ),
+    Route("GET", "/v2/core/events", thin.PageParams, thin.list_events),
     Route("GET", "/v1/events", sp.EventListParams, _list_events),
     Route("GET", "/v1/events/<object_id>", sp.EventRetrieveParams, _retrieve_event),
     Route("POST", "/v1/products", sp.ProductCreateParams, catalog.create_product),

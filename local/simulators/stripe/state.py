@@ -5,6 +5,7 @@ import json
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from stripe import WebhookSignature
@@ -59,13 +60,21 @@ class State:
         self.later = Later("settlement")
         self.keys = IdempotencyKeys()
         self.request: dict[str, str | None] = {"id": None, "idempotency_key": None}
+        # What an account keeps in another currency: by currency, into which one, and the rate.
+        self.exchanges: dict[str | None, dict[str, tuple[str, Decimal]]] = {}
         self.sessions: dict[str, dict[str, Any]] = {}  # what a paid Checkout makes its intent of
+        self.sessions_by_intent: dict[str, str] = {}
+        # payout -> the balance transactions that it has paid out
+        self.paid_out: dict[str, list[str]] = {}
         self._objects: dict[tuple[str | None, str], OrderedDict[str, Object]] = {}
 
     def reset(self) -> None:
         self.later.clear()
         self.keys.clear()
         self.sessions.clear()
+        self.paid_out.clear()
+        self.sessions_by_intent.clear()
+        self.exchanges.clear()
         self._objects.clear()
 
     def put(self, account: str | None, obj: Object) -> Object:
@@ -110,6 +119,15 @@ class State:
             if owner == account and object_id in kept:
                 return kept[object_id]
         return None
+
+    def exchanged(
+        self, account: str | None, amount: int, currency: str
+    ) -> tuple[int, str, Decimal | None]:
+        """An amount as an account's balance keeps it: amount, currency, and the rate if any."""
+        into, rate = self.exchanges.get(account, {}).get(currency, (currency, None))
+        if rate is None:
+            return amount, currency, None
+        return int((amount * rate).quantize(Decimal(1), ROUND_HALF_UP)), into, rate
 
     def emit(
         self,

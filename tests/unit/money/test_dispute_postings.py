@@ -8,7 +8,7 @@ import pytest
 
 from consulta.money import disputes, ledger, mercadopago_disputes, stripe_disputes
 from consulta.money.dispute_records import DisputeItem, DisputeStatus
-from consulta.money.ledger import Charge, Posting
+from consulta.money.ledger import Charge, Leg, Posting
 from consulta.money.provider import Movement, ProviderPayment
 from consulta.money.records import Provider, State
 from consulta.money.stripe_lookup import Found
@@ -138,7 +138,7 @@ def test_what_stripe_may_say_that_we_do_not_know() -> None:
     raw = stripe_dispute(status="on_the_moon", balance_transactions=other, evidence_details=None)
     found = stripe_disputes.normalised(raw, Found("pi_1", "prac_1", "pay_1"))
     assert (found.status, found.evidence_due_by) == (DisputeStatus.UNDER_REVIEW, None)
-    assert found.movements == (Movement("txn_1", -10_000, 0),)
+    assert found.movements == (Movement("txn_1", -10_000, 0, Leg("USD", -9_300, 1_400)),)
 
 
 @pytest.mark.parametrize(

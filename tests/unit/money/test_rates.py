@@ -99,6 +99,8 @@ def test_what_is_stamped_says_which_rate_it_was() -> None:
     assert TABLE.chosen("srv_1", "EUR", MARCH).to_stored() == {
         "fixed": 0,
         "percent_bps": 2000,
+        "tax_bps": 0,
+        "on_manual": False,
         "from": "2026-03-01",
         "scope": "service",
     }

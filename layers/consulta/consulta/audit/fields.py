@@ -50,10 +50,10 @@ PERSONAL: dict[str, dict[str, str]] = {
     # Google names a calendar by its owner's address.
     "CALENDAR_CONNECTION": {"calendar_id": MEMBERS},
 }
-# Names of things.
+# Names of things, and where a practice is.
 PLAIN = frozenset(
     {(entity, "name") for entity in ("PRACTICE", "SERVICE", "RESOURCE", "ROLE", "API_KEY", "SSO")}
-)
+) | {("PRACTICE", "address")}
 # Where a change came from: personal, too.
 ORIGIN = PATIENTS
 

@@ -29,7 +29,14 @@ LOOK_BACK = timedelta(days=31)
 READ_BUDGET = 500
 MASKED, SECRET = "•••", "secret"
 # Bookkeeping under other changes, and what is the audit's alone: sign-ins, denials, readings.
-NOT_ACTIVITY = ("OPERATION", "POSTING", "MERCADOPAGO_TOKENS", rows.EVENT)
+NOT_ACTIVITY = (
+    "OPERATION",
+    "POSTING",
+    "MERCADOPAGO_TOKENS",
+    "RECONCILIATION",
+    "RECONCILIATION_DIFFERENCE",
+    rows.EVENT,
+)
 # Rows under an item of another entity: their partition is that item's.
 SUB_ITEMS = frozenset({"AVAILABILITY", "OPERATION", "MERCADOPAGO_TOKENS"})
 

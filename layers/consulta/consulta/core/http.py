@@ -117,6 +117,14 @@ class NotModified(Exception):
         self.etag = etag
 
 
+class Download(Exception):
+    """A file in place of the route's model: raised, so that it is not checked against that."""
+
+    def __init__(self, body: bytes, content_type: str, name: str) -> None:
+        super().__init__(name)
+        self.body, self.content_type, self.name = body, content_type, name
+
+
 class Api(APIGatewayHttpResolver):
     """The resolver of one API function. A route without ``needs`` is never called."""
 
@@ -133,6 +141,7 @@ class Api(APIGatewayHttpResolver):
         self.exception_handler(ResponseValidationError)(self._failed)
         self.exception_handler(Exception)(self._failed)
         self.exception_handler(NotModified)(self._not_modified)
+        self.exception_handler(Download)(self._download)
         self.not_found(self._no_route)
 
     @property
@@ -335,6 +344,17 @@ class Api(APIGatewayHttpResolver):
 
     def _not_modified(self, found: NotModified) -> Response[str]:
         return Response(HTTPStatus.NOT_MODIFIED, headers={"ETag": found.etag})
+
+    def _download(self, found: Download) -> Response[bytes]:
+        return Response(
+            HTTPStatus.OK,
+            content_type=found.content_type,
+            body=found.body,
+            headers={
+                "Cache-Control": "no-store",
+                "Content-Disposition": f'attachment; filename="{found.name}"',
+            },
+        )
 
     def _give_up(self, event: Any, error: Exception) -> dict[str, Any]:
         """The answer where even answering failed: fixed, and without the resolver."""

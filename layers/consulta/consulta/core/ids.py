@@ -13,6 +13,11 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{ULID()}"
 
 
+def related(item_id: str, prefix: str) -> str:
+    """The id of what belongs to an item alone: the item's own, behind another prefix."""
+    return f"{prefix}_{item_id.partition('_')[2]}"
+
+
 def is_id(value: str, prefix: str = "") -> bool:
     """Whether ``value`` is a well-formed id, with ``prefix`` where one is given."""
     return bool(_ID.fullmatch(value)) and value.startswith(f"{prefix}_" if prefix else "")

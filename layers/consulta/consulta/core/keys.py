@@ -257,9 +257,19 @@ def provider_account(provider: str, account: str) -> Key:
     return Key(f"ACCOUNT#{_part(provider)}#{_part(account)}")
 
 
+def provider_accounts() -> str:
+    """The list of all accounts at the payment providers, those of one practice together."""
+    return "PROVIDER_ACCOUNTS"
+
+
 def account_email(email_digest: str, account: str) -> Key:
     """Whose connected account goes by an email, found by the email's digest."""
     return Key(f"ACCOUNT_EMAIL#{_part(email_digest)}", _part(account))
+
+
+def plan_rates(plan_id: str) -> Key:
+    """The rate table of one of the platform's plans: for all practices on it, and of none."""
+    return Tenant("PLATFORM").sub("PLAN", plan_id, "RATES")
 
 
 def download(token_digest: str) -> Key:

@@ -104,7 +104,7 @@ GRANTS: dict[Role, frozenset[str]] = {
     ),
     Role.OPERATOR: frozenset(
         {"practices:write", "practices:read", "account_sessions:write"}
-        | {"webhooks:read", "webhooks:write", "accounts:read"}
+        | {"webhooks:read", "webhooks:write", "accounts:read", "ledger:read"}
     ),
     Role.CUSTOM: frozenset(),
 }

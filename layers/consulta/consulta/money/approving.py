@@ -183,8 +183,8 @@ def expire(appointment: AppointmentItem, by: Actor) -> bool:
     """
     if appointment.approval == Approval.NEEDED:
         for payment in Order.read(appointment.tenant, appointment.order_id).payments():
-            if payment.manual_capture and payment.provider_id and payment.state == State.OPEN:
-                effects.refresh(payment.tenant, payment.item_id, by)
+            if payment.manual_capture and payment.state == State.OPEN:
+                effects.reread(payment, by)
         appointment = _read(appointment)
         if appointment.status != Status.HELD:
             return True

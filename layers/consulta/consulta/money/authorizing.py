@@ -12,7 +12,7 @@ from consulta.core.errors import Conflict
 from consulta.core.time import now
 from consulta.money import paid_for
 from consulta.money.changes import AUTHORIZATION_DUE_WORK, Change
-from consulta.money.paid_for import UNPAID, PaidFor
+from consulta.money.parts import UNPAID, PaidFor
 from consulta.money.provider import ProviderPayment
 from consulta.money.records import PaymentItem, Provider, State
 from consulta.scheduling import due, transitions

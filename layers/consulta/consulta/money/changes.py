@@ -5,18 +5,18 @@ the guard ``refunded + reserved + r <= captured - disputed`` is one conditional 
 run at once (rules §1).
 """
 
-from dataclasses import dataclass, field
-from datetime import date, datetime
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from consulta.core import ids, table
-from consulta.core.errors import Conflict
-from consulta.core.item import Actor
+from consulta.core.errors import Conflict, ProviderFailed
+from consulta.core.item import Actor, Item
 from consulta.core.keys import Tenant
 from consulta.core.time import local_day, now, to_text
-from consulta.money import ledger, operations
-from consulta.money.ledger import Charge, Posting, Settlement
-from consulta.money.provider import ProviderPayment, ProviderRefund
+from consulta.money import ledger, operations, rates
+from consulta.money.ledger import Charge, Leg, Posting, Settlement
+from consulta.money.provider import Exchange, Legs, ProviderPayment, ProviderRefund
 from consulta.money.records import (
     PAYMENT,
     POSTING,
@@ -31,7 +31,9 @@ from consulta.money.records import (
 from consulta.scheduling import due
 from consulta.scheduling.records import PaymentStatus
 
-REFUND_DUE_WORK, AUTHORIZATION_DUE_WORK = "refund", "authorization"
+REFUND_DUE_WORK, AUTHORIZATION_DUE_WORK, RELEASE_DUE_WORK = "refund", "authorization", "release"
+# A provider's clock is not ours.
+RELEASE_GRACE = timedelta(minutes=5)
 _EARNING = frozenset({ledger.REVENUE, ledger.TAX_OUT})
 
 
@@ -44,6 +46,7 @@ def charge_of(payment: PaymentItem) -> Charge:
         currency=payment.currency,
         destination=bool(payment.destination),
         platform_pays_fees=bool(payment.platform_pays_fees),
+        part=ledger.AVAILABLE if payment.released else ledger.PENDING,
     )
 
 
@@ -82,6 +85,29 @@ def posting_item(
     )
 
 
+def stored_values(item: Item, values: dict[str, Any]) -> dict[str, Any]:
+    """Attributes of an item as they are written; those that are None are removed instead."""
+
+    def stored(name: str, value: Any) -> Any:
+        if isinstance(value, datetime):
+            return to_text(value)
+        return getattr(type(item), name).serialize(value) if isinstance(value, dict) else value
+
+    return {name: stored(name, value) for name, value in values.items() if value is not None}
+
+
+def commission_tax_of(payment: PaymentItem, commission: int, returned: int = 0) -> int:
+    """The tax in a payment's commission, as far as it was not returned: by the agreed rate.
+
+    Cumulative, like the commission that goes back itself: parts lose no cent. What was agreed on
+    stands, unless the provider has moved another commission.
+    """
+    contained = int(payment.commission_tax)
+    if commission != payment.commission:
+        contained = rates.contained_tax(commission, int((payment.rate or {}).get("tax_bps", 0)))
+    return contained - ledger.tax_part(contained, returned, commission)
+
+
 def shown_status(captured: int, refunded: int) -> PaymentStatus:
     """What the appointment shows of a payment that succeeded."""
     if refunded == 0:
@@ -101,6 +127,8 @@ class Change:
     refunds: list[str] = field(default_factory=list)
     # Whether an authorization has to be captured, or let go, once this is written.
     settles: bool = False
+    # What the provider tells of it now, where it was settled in another currency.
+    exchange: Exchange | None = None
 
     @property
     def tenant(self) -> Tenant:
@@ -148,11 +176,7 @@ class Change:
             return [table.put_new(self.payment), *self.parts]
         if not (self.values or self.parts):
             return []
-        stored = {
-            name: to_text(value) if isinstance(value, datetime) else value
-            for name, value in self.values.items()
-            if value is not None
-        }
+        stored = stored_values(self.payment, self.values)
         gone = [name for name, value in self.values.items() if value is None]
         changed = table.change(self.payment, self.by, set_=stored, remove=gone)
         return [changed, *self.parts]
@@ -165,6 +189,45 @@ class Change:
                 item.expert_id = self.payment.expert_id
                 item.local_date = local_day(item.occurred_at, self.payment.zone).isoformat()
             self.parts.append(table.put_new(item, "posting"))
+
+    # ------------------------------------------------------------ in another currency
+
+    def move(self, posting: Posting, legs: Legs | None) -> None:
+        """Put a posting of what the provider has moved; ``legs``: in another currency."""
+        if legs is None:
+            self.post(posting)
+            return
+        charge = charge_of(self.payment)
+        fx = self.get("fx") or {}
+        by_book: dict[str, Leg] = {}
+        for side, book, leg in (
+            ("platform", ledger.PLATFORM, legs.platform),
+            ("payee", charge.book, legs.payee),
+        ):
+            if leg is None:
+                continue
+            by_book[book] = leg
+            known = fx.get(side)
+            if known and known["currency"] != leg.currency:
+                # Two of them cannot be added up: a person has to look at what the provider does.
+                raise ProviderFailed
+            net = int(known["net"]) if known else 0
+            fx = {**fx, side: {"currency": leg.currency, "net": net + leg.net}}
+        self.set("fx", fx)
+        for made in ledger.exchanged(charge, posting, by_book):
+            self.post(made)
+
+    def _refund_legs(self, told: Legs | None) -> tuple[Legs | None, int]:
+        """What a refund did to the balances, our commission included, and that commission."""
+        fx = self.get("fx")
+        if not fx or told is None:
+            return None, 0
+        before = int(fx["commission_returned"])
+        returned = self.exchange.commission_returned - before if self.exchange else 0
+        net = told.platform.net if told.platform else 0
+        platform = Leg(fx["platform"]["currency"], net - returned)
+        self.set("fx", {**fx, "commission_returned": before + returned})
+        return Legs(platform, told.payee), returned
 
     # ------------------------------------------------------------ money comes in
 
@@ -179,6 +242,8 @@ class Change:
         self.set("state", str(State.SUCCEEDED))
         self.set("captured", reading.captured)
         self.set("commission", commission)
+        tax = commission_tax_of(payment, commission)
+        self.set("commission_tax", tax)
         self.set("charge_id", reading.charge or None)
         self.set("method", reading.method or None)
         self.set("paid_at", paid_at)
@@ -193,17 +258,25 @@ class Change:
             self._settled(commission, settled)
         self.post(
             ledger.charge_succeeded(
-                charge_of(payment), key, reading.captured, commission, settled=settled
+                charge_of(payment),
+                key,
+                reading.captured,
+                commission,
+                commission_tax=tax,
+                settled=settled,
             )
         )
 
     def settle(self, reading: ProviderPayment) -> None:
         """The provider has told its fee: out of ``unsettled``."""
-        if self.get("settled") or not reading.balance_transaction or reading.fee is None:
+        exchange = reading.exchange
+        told = reading.fee is not None or exchange is not None
+        if self.get("settled") or not reading.balance_transaction or not told:
             return
         before = self.number("commission")
         moved = before if reading.commission is None else reading.commission
-        settled = Settlement(reading.fee, reading.tax_withheld)
+        settled = Settlement(0 if exchange else (reading.fee or 0), reading.tax_withheld)
+        returned = self.number("commission_returned")
         posting = ledger.charge_settled(
             charge_of(self.payment),
             charge_key(self.payment, reading.balance_transaction),
@@ -211,15 +284,47 @@ class Change:
             before,
             settled,
             moved=moved,
+            more_tax=commission_tax_of(self.payment, moved, returned)
+            - commission_tax_of(self.payment, before, returned),
         )
+        self.set("commission_tax", commission_tax_of(self.payment, moved))
         self._settled(moved, settled)
-        self.post(posting)
+        if exchange:
+            self.set("fx", _fx(exchange))
+        self.move(posting, _with_fee(charge_of(self.payment), exchange) if exchange else None)
 
     def _settled(self, commission: int, settled: Settlement) -> None:
         self.set("commission", commission)
         self.set("fee", settled.fee)
         self.set("tax_withheld", settled.tax_withheld)
         self.set("settled", True)
+
+    def release(self, reading: ProviderPayment) -> None:
+        """The provider releases the money at a time, or has: it can be used from now on.
+
+        Called last of all that one reading means: what went before is of what was pending.
+        """
+        if self.get("released") or not self.get("settled"):
+            return
+        if reading.release_at and reading.release_at != self.get("release_at"):
+            self.set("release_at", reading.release_at)
+            if not reading.released:
+                at = reading.release_at + RELEASE_GRACE
+                self.parts.append(due.at(at, self.payment.pk, RELEASE_DUE_WORK))
+        if not reading.released:
+            return
+        kept = self.number("commission") - self.number("commission_returned")
+        theirs = (
+            self.number("captured")
+            - self.number("refunded")
+            - self.number("disputed")
+            - self.number("fee")
+            - self.number("tax_withheld")
+            - kept
+        )
+        self.set("released", True)
+        key = f"mp:{reading.id}:release:{reading.id}"
+        self.post(ledger.released(charge_of(self.payment), key, kept, theirs))
 
     def take_by_hand(self, received_on: date) -> None:
         """A member has taken cash or a transfer."""
@@ -230,6 +335,8 @@ class Change:
         self.set("local_date", received_on.isoformat())
         self.set("settled", True)
         key = f"manual:{payment.item_id}"
+        tax = commission_tax_of(payment, self.number("commission"))
+        self.set("commission_tax", tax)
         self.post(
             ledger.manual_payment(
                 payment.payee_id,
@@ -237,6 +344,7 @@ class Change:
                 payment.currency,
                 self.number("amount"),
                 self.number("commission"),
+                tax,
             )
         )
 
@@ -250,8 +358,16 @@ class Change:
             return
         payment = self.payment
         key = f"earned:{payment.item_id}:{int(payment.version) + 1}"
+        tax = self._tax_in(amount)
         self.set("earned", self.number("earned") + amount)
-        self.post(ledger.earned(payment.payee_id, key, payment.currency, amount))
+        self.post(ledger.earned(payment.payee_id, key, payment.currency, amount, tax))
+
+    def _tax_in(self, more: int) -> int:
+        """What ``more`` revenue adds to the tax that is owed; below zero, takes from it."""
+        tax, captured, earned = (self.number(name) for name in ("tax", "captured", "earned"))
+        return ledger.tax_part(tax, earned + more, captured) - ledger.tax_part(
+            tax, earned, captured
+        )
 
     # ------------------------------------------------------------ money goes back
 
@@ -284,9 +400,12 @@ class Change:
             raise Conflict("More than is left of this payment cannot be refunded")
         refund = self._new_refund(amount, reason, RefundState.SUCCEEDED)
         commission = self._commission_back(amount, None)
+        tax = self._commission_tax_back(commission)
         key = f"refund:{refund.item_id}:paid"
         payment = self.payment
-        self.post(ledger.manual_refund(payment.payee_id, key, payment.currency, amount, commission))
+        self.post(
+            ledger.manual_refund(payment.payee_id, key, payment.currency, amount, commission, tax)
+        )
         self._went_back(refund, amount, commission)
         self.parts.append(table.put_new(refund))
         return refund
@@ -296,7 +415,7 @@ class Change:
         refund = self._new_refund(made.amount, "external", RefundState.SUCCEEDED)
         refund.provider_id = made.id
         commission = made.commission or 0
-        self._post_success(made, commission)
+        self._post_success(refund, made, commission)
         self._went_back(refund, made.amount, commission)
         self.parts.append(table.put_new(refund))
 
@@ -304,7 +423,7 @@ class Change:
         """The provider has given it back."""
         amount = int(refund.amount)
         commission = self._commission_back(amount, made.commission)
-        self._post_success(made, commission)
+        fx = self._post_success(refund, made, commission)
         self.set("reserved", self.number("reserved") - amount)
         self._went_back(refund, amount, commission)
         self._change_refund(
@@ -313,6 +432,7 @@ class Change:
             provider_id=made.id,
             commission=commission,
             local_date=refund.local_date,
+            **({"fx": fx} if fx else {}),
         )
 
     def refund_failed(self, refund: RefundItem, made: ProviderRefund) -> None:
@@ -320,17 +440,21 @@ class Change:
         amount, had_gone = int(refund.amount), refund.state == RefundState.SUCCEEDED
         if had_gone:
             commission = int(refund.commission)
-            done = ledger.refund_succeeded(charge_of(self.payment), "done", amount, commission)
+            tax = -self._commission_tax_back(-commission)
+            done = ledger.refund_succeeded(charge_of(self.payment), "done", amount, commission, tax)
             transaction = made.balance_transaction or f"{made.id}:failed"
-            self.post(done.reversed(ledger.Event.REFUND_REVERSED, self._refund_key(transaction)))
+            back = done.reversed(ledger.Event.REFUND_REVERSED, self._refund_key(transaction))
+            self.move(back, self._came_back(refund, made.legs) if refund.fx else None)
             self.set("refunded", self.number("refunded") - amount)
             self.set("commission_returned", self.number("commission_returned") - commission)
         else:
             self.set("reserved", self.number("reserved") - amount)
-        requested = self._requested(refund)
+        # The tax that is owed again is that of what is earned by now.
+        revenue = int(refund.from_revenue)
+        requested = self._requested(refund, self._tax_in(revenue))
         key = f"refund:{refund.item_id}:reversed"
         self.post(requested.reversed(ledger.Event.REFUND_REVERSED, key))
-        self.set("earned", self.number("earned") + int(refund.from_revenue))
+        self.set("earned", self.number("earned") + revenue)
         self._change_refund(
             refund, state=str(RefundState.FAILED), provider_id=made.id, commission=0
         )
@@ -361,17 +485,20 @@ class Change:
             walkpk=tenant.listing(REFUND),
             walksk=refund_id,
         )
+        tax = -self._tax_in(-revenue)
         self.set("earned", self.number("earned") - revenue)
-        self.post(self._requested(refund))
+        self.post(self._requested(refund, tax))
         pointer = tenant.sub(PAYMENT, payment.item_id, REFUND, refund_id)
         self.parts.append(table.put_values(pointer, {"entity": "PAYMENT_REFUND"}))
         return refund
 
-    def _requested(self, refund: RefundItem) -> Posting:
+    def _requested(self, refund: RefundItem, tax: int) -> Posting:
         payment, revenue = self.payment, int(refund.from_revenue)
         key = f"refund:{refund.item_id}:requested"
         advance = int(refund.amount) - revenue
-        return ledger.refund_requested(payment.payee_id, key, payment.currency, advance, revenue)
+        return ledger.refund_requested(
+            payment.payee_id, key, payment.currency, advance, revenue, tax
+        )
 
     def _commission_back(self, amount: int, told: int | None) -> int:
         if told is not None:
@@ -384,14 +511,52 @@ class Change:
             self.number("commission_returned"),
         )
 
+    def _commission_tax_back(self, commission: int) -> int:
+        """The tax in a part of the commission that goes back; below zero, comes back."""
+        whole, returned = self.number("commission"), self.number("commission_returned")
+        return commission_tax_of(self.payment, whole, returned) - commission_tax_of(
+            self.payment, whole, returned + commission
+        )
+
     def _refund_key(self, transaction: str) -> str:
         if self.payment.provider == Provider.MERCADOPAGO:
             return f"mp:{self.payment.provider_id}:refund:{transaction}"
         return charge_key(self.payment, transaction)
 
-    def _post_success(self, made: ProviderRefund, commission: int) -> None:
+    def _post_success(
+        self, refund: RefundItem, made: ProviderRefund, commission: int
+    ) -> dict[str, Any] | None:
+        """Put it; what is kept of it on the refund where it was in another currency."""
         key = self._refund_key(made.balance_transaction or made.id)
-        self.post(ledger.refund_succeeded(charge_of(self.payment), key, made.amount, commission))
+        tax = self._commission_tax_back(commission)
+        posting = ledger.refund_succeeded(
+            charge_of(self.payment), key, made.amount, commission, tax
+        )
+        legs, returned = self._refund_legs(made.legs)
+        self.move(posting, legs)
+        refund.fx = _kept(legs, returned, made.legs) if legs and made.legs else None
+        return refund.fx
+
+    def _came_back(self, refund: RefundItem, told: Legs | None) -> Legs:
+        """What a failed refund brings back to the balances: where the provider says, what it says.
+
+        Our commission, and a transfer, come back as they went.
+        """
+        fx, was = self.get("fx"), refund.fx
+        returned = int(was["commission"])
+        self.set("fx", {**fx, "commission_returned": int(fx["commission_returned"]) - returned})
+        destination = bool(self.payment.destination)
+        legs: dict[str, Leg] = {}
+        for side in ("platform", "payee"):
+            if side not in was:
+                continue
+            net = -int(was[side]["net"])
+            paid_it = side == ("platform" if destination else "payee")
+            if told and paid_it:
+                # The rate of another day: what came back is not what had gone.
+                net += told.paid - int(was["paid"])
+            legs[side] = Leg(was[side]["currency"], net)
+        return Legs(legs.get("platform"), legs.get("payee"))
 
     def _went_back(self, refund: RefundItem, amount: int, commission: int) -> None:
         self.set("refunded", self.number("refunded") + amount)
@@ -400,4 +565,33 @@ class Change:
         refund.local_date = local_day(now(), self.payment.zone).isoformat()
 
     def _change_refund(self, refund: RefundItem, **values: Any) -> None:
-        self.parts.append(table.change(refund, self.by, set_=values))
+        stored = stored_values(refund, values)
+        self.parts.append(table.change(refund, self.by, set_=stored))
+
+
+# ---------------------------------------------------------------- another currency, as it is kept
+
+
+def _fx(exchange: Exchange) -> dict[str, Any]:
+    return {
+        "currency": exchange.currency,
+        "amount": exchange.amount,
+        "fee": exchange.fee,
+        "rate": exchange.rate,
+        "commission": exchange.commission,
+        "commission_returned": 0,
+    }
+
+
+def _with_fee(charge: Charge, exchange: Exchange) -> Legs:
+    """What came to the balances, and the provider's fee at the one that it was taken from."""
+    ours, theirs = exchange.platform, exchange.payee
+    if charge.destination:
+        return Legs(replace(ours, fee=exchange.fee), theirs)
+    return Legs(ours, replace(theirs, fee=exchange.fee))
+
+
+def _kept(legs: Legs, returned: int, told: Legs) -> dict[str, Any]:
+    sides = {"platform": legs.platform, "payee": legs.payee}
+    kept = {side: {"currency": leg.currency, "net": leg.net} for side, leg in sides.items() if leg}
+    return {**kept, "commission": returned, "paid": told.paid}

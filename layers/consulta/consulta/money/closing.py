@@ -12,9 +12,19 @@ from consulta.core.item import Actor
 from consulta.core.keys import Tenant
 from consulta.core.permissions import Role
 from consulta.core.time import now
-from consulta.money import effects, operations, package_payments, payments, placing, policy
+from consulta.money import (
+    effects,
+    operations,
+    package_payments,
+    parts,
+    payments,
+    placing,
+    policy,
+    returning,
+)
 from consulta.money.changes import Change
 from consulta.money.orders import Order
+from consulta.money.parts import Part
 from consulta.money.policy import Party, Preview
 from consulta.money.records import PaymentItem, Provider, State
 from consulta.money.schema import ManualPaymentRequest, Payment, PositiveAmount
@@ -112,17 +122,19 @@ def preview_to_api(shown: Preview) -> CancellationPreview:
 def mark_paid(
     caller: Principal, appointment_id: str, body: MarkPaidRequest, key: str | None
 ) -> Payment:
-    """A member has taken the whole price in cash or by transfer.
+    """A member has taken what is left of the price in cash or by transfer, or the deposit.
 
     Raises NotFound, Invalid, Conflict where it is paid already or there is nothing to pay.
     """
     appointment = appointments.load(caller, appointment_id)
     if not appointment.price:
         raise Conflict("There is nothing to pay for this appointment")
+    share = parts.share_of(appointment, Part(body.part or parts.outstanding_part(appointment)))
     taken = ManualPaymentRequest(
         appointment_id=appointment_id,
+        part=share.part.value,
         method=body.method,
-        amount=PositiveAmount(amount=int(appointment.price), currency=appointment.currency),
+        amount=PositiveAmount(amount=share.amount, currency=appointment.currency),
         received_at=body.received_at,
         notes=body.notes,
     )
@@ -148,7 +160,8 @@ def no_show(caller: Principal, appointment_id: str) -> Appointment:
         appointment = appointments.load(caller, appointment_id)
         paid = _paid(Order.read(caller.tenant, appointment.order_id).payments())
         shown = policy.no_show(appointment.policy, paid=_amount(paid), price=int(appointment.price))
-        changes = _give_back(paid, shown.refund, NO_SHOW, caller.actor)
+        refund = returning.movable(paid, shown.refund)
+        changes = _give_back(paid, refund, NO_SHOW, caller.actor)
         also = shown_after(appointment, changes)
         ending = transitions.no_show_actions(appointment, caller.actor, also=also)
         session, sold = _session(appointment, caller.actor)
@@ -163,7 +176,7 @@ def _party(caller: Principal, reason: CancelReason) -> Party:
 
 
 def _preview(appointment: AppointmentItem, paid: list[PaymentItem], party: Party) -> Preview:
-    return policy.preview(
+    shown = policy.preview(
         appointment.policy,
         paid=_amount(paid),
         price=int(appointment.price),
@@ -172,14 +185,12 @@ def _preview(appointment: AppointmentItem, paid: list[PaymentItem], party: Party
         at=now(),
         by=party,
     )
+    return shown.giving_back(returning.movable(paid, shown.refund))
 
 
 def shown_after(appointment: AppointmentItem, changes: list[Change]) -> dict[str, str]:
     """What it shows of money that goes back by hand, and so at once; a provider's comes later."""
-    for change in changes:
-        if "refunded" in change.values and change.payment.item_id == appointment.payment_id:
-            return placing.paid_by(change)
-    return {}
+    return placing.shown_together(appointment, changes)
 
 
 def _session(
@@ -234,7 +245,8 @@ def expire(appointment: AppointmentItem, by: Actor) -> bool:
 
 def _being_made(tenant: Tenant, payment: PaymentItem) -> bool:
     """Whether a request may have gone out whose answer nobody has yet."""
-    if payment.provider_id is not None or not payment.operation_id:
+    answered = payment.provider_id is not None or payment.checkout_id is not None
+    if answered or not payment.operation_id:
         return False
     operation = operations.find(tenant, payment.item_id, payment.operation_id)
     return operation is not None and operations.in_flight(operation)
@@ -258,12 +270,8 @@ def _paid(made: list[PaymentItem]) -> list[PaymentItem]:
     return [payment for payment in made if payment.captured]
 
 
-def _left(payment: PaymentItem) -> int:
-    return Change(payment, Actor("", "")).refundable
-
-
 def _amount(paid: list[PaymentItem]) -> int:
-    return sum(_left(payment) for payment in paid)
+    return sum(returning.left(payment) for payment in paid)
 
 
 def send(tenant: Tenant, changes: list[Change], by: Actor) -> None:
@@ -276,15 +284,15 @@ def send(tenant: Tenant, changes: list[Change], by: Actor) -> None:
 def give_back_all(made: list[PaymentItem], reason: str, by: Actor) -> list[Change]:
     """All that is left of an order's payments: nobody but the patient has lost anything by it."""
     paid = _paid(made)
-    return _give_back(paid, _amount(paid), reason, by)
+    return _give_back(paid, returning.movable(paid, _amount(paid)), reason, by)
 
 
 def _give_back(paid: list[PaymentItem], refund: int, reason: str, by: Actor) -> list[Change]:
     """Ask ``refund`` back from the payments, the newest first; what is left of them is earned."""
     changes = []
-    for payment in reversed(paid):
+    parts_back = returning.amounts(paid, refund)
+    for payment, part in zip(reversed(paid), reversed(parts_back), strict=True):
         change = Change(payment, by)
-        part = min(refund, change.refundable)
         if part > 0:
             refund -= part
             if payment.provider == Provider.MANUAL:
@@ -293,7 +301,7 @@ def _give_back(paid: list[PaymentItem], refund: int, reason: str, by: Actor) -> 
                 change.request_refund(part, reason)
         change.earn()
         changes.append(change)
-    if refund:
+    if refund > 0:
         raise Conflict("More would go back than is left of the payments")
     return changes
 

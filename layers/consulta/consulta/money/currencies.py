@@ -49,6 +49,12 @@ def movable(provider: str, amount: int, currency: str) -> int:
     return amount - amount % step(provider, currency)
 
 
+def movable_up(provider: str, amount: int, currency: str, most: int) -> int:
+    """``amount`` rounded up to what the provider can move, as far as ``most`` allows it."""
+    smallest = step(provider, currency)
+    return min(-(-amount // smallest) * smallest, movable(provider, most, currency))
+
+
 # ---------------------------------------------------------------- Stripe: integers of its own
 
 

@@ -11,7 +11,6 @@ the payee has to bear it is the setting ``recover``: once it is opened, once it 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Literal
 
 from consulta.core import ids, settings, table
@@ -21,7 +20,7 @@ from consulta.core.keys import Key, Tenant, parse_item, tenant_of
 from consulta.core.observe import count, logger
 from consulta.core.time import local_day, now, to_text
 from consulta.money import effects, ledger, operations
-from consulta.money.changes import Change, charge_key, charge_of
+from consulta.money.changes import Change, charge_key, charge_of, stored_values
 from consulta.money.dispute_records import (
     AT_RISK,
     CLOSED,
@@ -34,7 +33,7 @@ from consulta.money.dispute_records import (
 )
 from consulta.money.operations import Kind
 from consulta.money.orders import load, payment_id_of
-from consulta.money.provider import Moved, Movement, Operation, ProviderDispute
+from consulta.money.provider import Legs, Moved, Movement, Operation, ProviderDispute
 from consulta.money.providers import disputes_for
 from consulta.money.records import PaymentItem, Provider
 from consulta.people import writes
@@ -225,10 +224,20 @@ class Step:
         taken = movement.amount < 0
         amount = abs(movement.amount)
         post = ledger.dispute_withdrawn if taken else ledger.dispute_reinstated
-        self.change.post(post(self.charge, self._key(movement.id), amount, movement.fee))
+        legs = self._leg_of(movement)
+        self.change.move(post(self.charge, self._key(movement.id), amount, movement.fee), legs)
         self.add("withdrawn" if taken else "reinstated", amount)
         self.add("fee", movement.fee)
         self.set("transactions", [*self.get("transactions"), movement.id])
+
+    def _leg_of(self, movement: Movement) -> Legs | None:
+        """What it was in the currency of the balance that it is taken from, if that is another."""
+        leg = movement.leg
+        if leg is None:
+            return None
+        fees = leg.fee + int((self.get("fx") or {}).get("fee", 0))
+        self.set("fx", {"currency": leg.currency, "fee": fees})
+        return Legs(platform=leg) if self.charge.destination else Legs(payee=leg)
 
     def _key(self, transaction: str) -> str:
         if self.payment.provider == Provider.MERCADOPAGO:
@@ -311,7 +320,8 @@ class Step:
         self.set(name, str(Asked.DONE if made else Asked.FAILED))
         if made:
             post = ledger.dispute_recovered if kind is Kind.RECOVER else ledger.dispute_returned
-            self.change.post(post(self.charge, charge_key(self.payment, made.id), made.amount))
+            posting = post(self.charge, charge_key(self.payment, made.id), made.amount)
+            self.change.move(posting, made.legs)
             self.add(total, made.amount)
         self.follow()
 
@@ -326,11 +336,7 @@ class Step:
             return [*parts, table.put_new(self.item, "dispute")]
         if not self.values:
             return parts
-        stored = {
-            name: to_text(value) if isinstance(value, datetime) else value
-            for name, value in self.values.items()
-            if value is not None
-        }
+        stored = stored_values(self.item, self.values)
         gone = [name for name, value in self.values.items() if value is None]
         return [*parts, table.change(self.item, self.by, set_=stored, remove=gone)]
 

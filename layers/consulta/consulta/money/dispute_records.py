@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Any
 
-from pynamodb.attributes import ListAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.attributes import JSONAttribute, ListAttribute, NumberAttribute, UnicodeAttribute
 
 from consulta.core import table
 from consulta.core.errors import NotFound
@@ -63,7 +63,8 @@ class DisputeItem(TrackedItem):
     there was posted. ``lost`` is what was posted as lost, ``lost_by_payee`` the part of it that the
     payee bears of a destination charge. ``recovery`` and ``returning`` (:class:`Asked`) are
     transfers back from the payee, and to it again; ``to_recover`` was asked for, ``recovered`` and
-    ``returned`` moved. ``local_date`` is the practice's day on which it was opened.
+    ``returned`` moved. ``local_date`` is the practice's day on which it was opened. ``fx`` is there
+    where its provider settles in another currency: {"currency", "fee"} instead of ``fee``.
     Lists: l1 by UTC month of opening, l2 payment, l3 expert.
     """
 
@@ -88,6 +89,7 @@ class DisputeItem(TrackedItem):
     withdrawn = NumberAttribute(default=0)
     reinstated = NumberAttribute(default=0)
     fee = NumberAttribute(default=0)
+    fx = JSONAttribute(null=True)
     transactions: ListAttribute[Any] = ListAttribute(default=list)
     lost = NumberAttribute(default=0)
     lost_by_payee = NumberAttribute(default=0)

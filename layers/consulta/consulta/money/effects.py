@@ -15,7 +15,7 @@ from consulta.core.item import Actor
 from consulta.core.keys import Key, Tenant, parse_item, tenant_of
 from consulta.core.observe import count, logger
 from consulta.core.time import now
-from consulta.money import authorizing, operations, paid_for
+from consulta.money import authorizing, checkout_pages, operations, paid_for
 from consulta.money.authorizing import Verdict
 from consulta.money.changes import Change
 from consulta.money.operations import Kind
@@ -26,6 +26,8 @@ from consulta.money.readings import Plan
 from consulta.money.records import REFUND, PaymentItem, Provider, RefundItem, RefundState, State
 
 DEADLINE_S = 12.0
+# Money that is not released so long after it was to be is looked after by a person.
+RELEASE_GIVE_UP = timedelta(days=30)
 # A refund that no provider took for so long has failed.
 GIVE_UP = timedelta(days=3)
 # What goes into the same transaction besides; it is told the problem, or "".
@@ -96,6 +98,26 @@ def refresh(
     raise AssertionError("attempts ends by raising Busy")
 
 
+def reread(payment: PaymentItem, by: Actor) -> PaymentItem:
+    """Bring a payment to what the provider says; the payment as it is then.
+
+    One that is made on a page may have several at the provider, and until somebody has tried to
+    pay none at all. Raises ProviderFailed.
+    """
+    if payment.checkout:
+        _look(payment, by)
+    elif payment.provider_id is not None:
+        return refresh(payment.tenant, payment.item_id, by).payment
+    return load(payment.tenant, payment.item_id)
+
+
+def _look(payment: PaymentItem, by: Actor) -> None:
+    """Hear of everything that was made for a payment, and is not only open."""
+    for made in provider_for(payment.provider).find(payment, payee_of(payment)):
+        if made.state is not State.OPEN:
+            refresh(payment.tenant, payment.item_id, by, provider_id=made.id)
+
+
 # ---------------------------------------------------------------- two for one order
 
 
@@ -135,6 +157,30 @@ def _split(payment: PaymentItem, reading: ProviderPayment, by: Actor) -> str:
             continue
         return str(second.item_id)
     raise AssertionError("attempts ends by raising Busy")
+
+
+# ---------------------------------------------------------------- released money
+
+
+def resume_release(key: Key, by: Actor) -> bool:
+    """The sweep's work when a provider wanted to release a payment's money: hear whether it has.
+
+    False where it has to be asked again. Raises ProviderFailed.
+    """
+    tenant, (_, payment_id) = tenant_of(key.pk), parse_item(key.pk)
+    payment = load(tenant, payment_id)
+    if payment.released:
+        return True
+    payment = refresh(tenant, payment_id, by).payment
+    due_at = payment.release_at
+    if payment.released or due_at is None or due_at > now():
+        # Of a later time there is a row of its own.
+        return True
+    if now() - due_at < RELEASE_GIVE_UP:
+        return False
+    logger.error("money was not released", extra={"payment": payment_id})
+    count("ReleasesMissing")
+    return True
 
 
 # ---------------------------------------------------------------- giving money back
@@ -291,9 +337,18 @@ def _asked(
 def stop(payment: PaymentItem, by: Actor) -> PaymentItem:
     """Cancel an open payment at its provider; what it is then, which may be succeeded.
 
-    Raises ProviderFailed.
+    A page is closed to payers before anything else, and its payments read after that. Raises
+    ProviderFailed.
     """
     tenant, payment_id = payment.tenant, payment.item_id
+    if payment.checkout:
+        payment = checkout_pages.shut(payment, by)
+        if payment.state == State.OPEN:
+            # What was tried there in vain ends with the page, and cannot be cancelled by itself.
+            return _close(payment, by)
+        if payment.provider == Provider.STRIPE and payment.state == State.PROCESSING:
+            # Neither can what is being processed.
+            return reread(payment, by)
     declined = payment.provider == Provider.MERCADOPAGO and bool(payment.failure_code)
     if payment.provider_id is None or declined:
         return _close(payment, by)
@@ -311,9 +366,7 @@ def stop(payment: PaymentItem, by: Actor) -> PaymentItem:
 def _close(payment: PaymentItem, by: Actor) -> PaymentItem:
     """Nothing of it is open that we know of: look once more, then close ours."""
     tenant, payment_id = payment.tenant, payment.item_id
-    for made in provider_for(payment.provider).find(payment, payee_of(payment)):
-        if made.state is not State.OPEN:
-            refresh(tenant, payment_id, by, provider_id=made.id)
+    _look(payment, by)
     for _ in table.attempts(DEADLINE_S):
         current = load(tenant, payment_id)
         if current.state != State.OPEN:

@@ -5,7 +5,7 @@ book, the platform's and one per payee, each balanced per currency by itself. A 
 edited: what has to be taken back is posted the other way round.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -19,6 +19,7 @@ TAX_OUT, TAX_WITHHELD = "tax_out", "tax_withheld"
 HELD, LOSS = "held", "loss"
 UNSETTLED, PENDING, AVAILABLE = "unsettled", "pending", "available"
 TRANSIT, BANK = "transit", "bank"
+FX = "fx"
 
 
 class Event(StrEnum):
@@ -41,6 +42,7 @@ class Event(StrEnum):
     PAYOUT_CREATED = "payout_created"
     PAYOUT_PAID = "payout_paid"
     PAYOUT_RETURNED = "payout_returned"
+    EXCHANGE = "exchange"
 
 
 def payee_book(payee_id: str) -> str:
@@ -116,7 +118,8 @@ class Charge:
     """Whose charge it is and who bears what: the same for everything that follows from it.
 
     ``account`` is the connected account; ``destination``: charged on the platform and transferred.
-    The platform's own account at a provider is named as the provider.
+    The platform's own account at a provider is named as the provider. ``part`` is where its settled
+    money is: ``available`` once the provider has released it.
     """
 
     provider: Provider
@@ -125,19 +128,20 @@ class Charge:
     currency: str
     destination: bool = False
     platform_pays_fees: bool = False
+    part: str = PENDING
 
     @property
     def book(self) -> str:
         """The payee's."""
         return payee_book(self.payee_id)
 
-    def ours(self, part: str) -> str:
-        """The platform's balance at the provider."""
-        return prov(self.provider, part)
+    def ours(self, part: str = "") -> str:
+        """The platform's balance at the provider: that of settled money, or a part by name."""
+        return prov(self.provider, part or self.part)
 
-    def theirs(self, part: str) -> str:
-        """The payee's balance at the provider."""
-        return prov(self.account, part)
+    def theirs(self, part: str = "") -> str:
+        """The payee's balance at the provider, likewise."""
+        return prov(self.account, part or self.part)
 
 
 Move = tuple[str, str, str, int]
@@ -166,26 +170,33 @@ def charge_succeeded(
     gross: int,
     commission: int,
     *,
+    commission_tax: int = 0,
     settled: "Settlement | None" = None,
 ) -> Posting:
     """A patient has paid through a provider.
 
+    ``commission_tax`` is contained in our commission: we owe it on, the payee pays the whole.
     Without ``settled`` gross and commission wait in ``unsettled`` for :func:`charge_settled`
     (Stripe); with it all is posted at once (Mercado Pago tells its fee with the approval).
     """
-    part = PENDING if settled else UNSETTLED
+    part = charge.part if settled else UNSETTLED
     ours, theirs, book = charge.ours(part), charge.theirs(part), charge.book
     moves: list[Move] = []
     if charge.destination:
         moves += [(PLATFORM, ours, due(book), gross), (PLATFORM, due(book), ours, gross)]
     moves += [
-        (PLATFORM, ours, COMMISSION, commission),
+        *_commission(ours, commission, commission_tax),
         (book, theirs, PATIENT, gross),
         (book, COMMISSION, theirs, commission),
     ]
     if settled:
         moves += _costs(charge, settled)
     return Posting(Event.CHARGE_SUCCEEDED, key, charge.currency, _entries(moves))
+
+
+def _commission(from_: str, amount: int, tax: int) -> list[Move]:
+    """Our share, in our book: what is ours of it, and the tax that it contains."""
+    return [(PLATFORM, from_, COMMISSION, amount - tax), (PLATFORM, from_, TAX_OUT, tax)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,27 +208,35 @@ class Settlement:
 
 
 def charge_settled(
-    charge: Charge, key: str, gross: int, commission: int, settled: Settlement, *, moved: int
+    charge: Charge,
+    key: str,
+    gross: int,
+    commission: int,
+    settled: Settlement,
+    *,
+    moved: int,
+    more_tax: int = 0,
 ) -> Posting:
     """The provider has settled: from ``unsettled`` to ``pending``, less what it keeps.
 
-    ``commission`` is what was posted when the charge succeeded, ``moved`` what it really is.
+    ``commission`` is what was posted when the charge succeeded, ``moved`` what it really is, and
+    ``more_tax`` what that changes in the tax that it contains.
     """
     ours, theirs, book = charge.ours, charge.theirs, charge.book
     moves = [
-        (PLATFORM, ours(PENDING), ours(UNSETTLED), commission),
-        (book, theirs(PENDING), theirs(UNSETTLED), gross - commission),
-        (PLATFORM, ours(PENDING), COMMISSION, moved - commission),
-        (book, COMMISSION, theirs(PENDING), moved - commission),
+        (PLATFORM, ours(), ours(UNSETTLED), commission),
+        (book, theirs(), theirs(UNSETTLED), gross - commission),
+        *_commission(ours(), moved - commission, more_tax),
+        (book, COMMISSION, theirs(), moved - commission),
         *_costs(charge, settled),
     ]
     return Posting(Event.CHARGE_SETTLED, key, charge.currency, _entries(moves))
 
 
 def _costs(charge: Charge, settled: Settlement) -> list[Move]:
-    theirs = charge.theirs(PENDING)
+    theirs = charge.theirs()
     fee = (
-        (PLATFORM, FEE, charge.ours(PENDING), settled.fee)
+        (PLATFORM, FEE, charge.ours(), settled.fee)
         if charge.platform_pays_fees
         else (charge.book, FEE, theirs, settled.fee)
     )
@@ -225,12 +244,17 @@ def _costs(charge: Charge, settled: Settlement) -> list[Move]:
 
 
 def manual_payment(
-    payee_id: str, key: str, currency: str, gross: int, commission: int = 0
+    payee_id: str,
+    key: str,
+    currency: str,
+    gross: int,
+    commission: int = 0,
+    commission_tax: int = 0,
 ) -> Posting:
     """Cash or a transfer that the practice took itself; it owes us the commission, if any."""
     book = payee_book(payee_id)
     moves = [
-        (PLATFORM, due(book), COMMISSION, commission),
+        *_commission(due(book), commission, commission_tax),
         (book, CASH, PATIENT, gross),
         (book, COMMISSION, due(PLATFORM), commission),
     ]
@@ -256,6 +280,15 @@ def earned(payee_id: str, key: str, currency: str, amount: int, tax: int = 0) ->
     return Posting(Event.EARNED, key, currency, _entries(moves))
 
 
+def tax_part(tax: int, part: int, whole: int) -> int:
+    """The tax in the first ``part`` of a ``whole`` that contains ``tax``: half to even.
+
+    What one more part contains is the difference of two of these, so that all of them together
+    contain ``tax`` to the cent, in whatever parts it is earned, or goes back.
+    """
+    return proportion(tax, part, whole)
+
+
 def session_share(price: int, sessions: int, number: int) -> int:
     """What session ``number`` (1 …) of a package earns; all of them together earn the price."""
     return price * number // sessions - price * (number - 1) // sessions
@@ -277,14 +310,16 @@ def refund_requested(
     return Posting(Event.REFUND_REQUESTED, key, currency, _entries(moves))
 
 
-def refund_succeeded(charge: Charge, key: str, amount: int, commission: int) -> Posting:
-    """The patient has it back; ``commission`` of ours went back to the payee."""
-    ours, theirs, book = charge.ours(PENDING), charge.theirs(PENDING), charge.book
+def refund_succeeded(
+    charge: Charge, key: str, amount: int, commission: int, commission_tax: int = 0
+) -> Posting:
+    """The patient has it back; ``commission`` of ours, with its tax, went back to the payee."""
+    ours, theirs, book = charge.ours(), charge.theirs(), charge.book
     moves: list[Move] = []
     if charge.destination:
         moves += [(PLATFORM, due(book), ours, amount), (PLATFORM, ours, due(book), amount)]
     moves += [
-        (PLATFORM, COMMISSION, ours, commission),
+        *_commission(ours, -commission, -commission_tax),
         (book, REFUND_DUE, theirs, amount),
         (book, theirs, COMMISSION, commission),
     ]
@@ -292,12 +327,17 @@ def refund_succeeded(charge: Charge, key: str, amount: int, commission: int) -> 
 
 
 def manual_refund(
-    payee_id: str, key: str, currency: str, amount: int, commission: int = 0
+    payee_id: str,
+    key: str,
+    currency: str,
+    amount: int,
+    commission: int = 0,
+    commission_tax: int = 0,
 ) -> Posting:
     """Handed back in cash or by transfer; the commission that was owed for it no longer is."""
     book = payee_book(payee_id)
     moves = [
-        (PLATFORM, COMMISSION, due(book), commission),
+        *_commission(due(book), -commission, -commission_tax),
         (book, REFUND_DUE, CASH, amount),
         (book, due(PLATFORM), COMMISSION, commission),
     ]
@@ -320,8 +360,8 @@ def commission_to_return(
 def _disputed_at(charge: Charge) -> tuple[str, str]:
     """Book and balance that a bank takes a dispute from: the platform's of a destination charge."""
     if charge.destination:
-        return PLATFORM, charge.ours(PENDING)
-    return charge.book, charge.theirs(PENDING)
+        return PLATFORM, charge.ours()
+    return charge.book, charge.theirs()
 
 
 def dispute_withdrawn(charge: Charge, key: str, amount: int, fee: int = 0) -> Posting:
@@ -345,8 +385,8 @@ def dispute_recovered(charge: Charge, key: str, amount: int) -> Posting:
     """Of a destination charge: its transfer was reversed, so that the payee bears ``amount``."""
     book = charge.book
     moves = [
-        (PLATFORM, charge.ours(PENDING), due(book), amount),
-        (book, HELD, charge.theirs(PENDING), amount),
+        (PLATFORM, charge.ours(), due(book), amount),
+        (book, HELD, charge.theirs(), amount),
     ]
     return Posting(Event.DISPUTE_RECOVERED, key, charge.currency, _entries(moves))
 
@@ -378,6 +418,18 @@ def funds_available(book: str, account: str, key: str, currency: str, net: int) 
     return Posting(Event.FUNDS_AVAILABLE, key, currency, _entries(moves))
 
 
+def released(charge: Charge, key: str, platform: int, payee: int) -> Posting:
+    """A provider has released a charge's money (Mercado Pago): all of it that is pending, in both.
+
+    What happens to the charge from now on happens to what is available.
+    """
+    moves = [
+        (PLATFORM, charge.ours(AVAILABLE), charge.ours(PENDING), platform),
+        (charge.book, charge.theirs(AVAILABLE), charge.theirs(PENDING), payee),
+    ]
+    return Posting(Event.FUNDS_AVAILABLE, key, charge.currency, _entries(moves))
+
+
 def payout_created(
     book: str, account: str, key: str, currency: str, amount: int, fee: int = 0
 ) -> Posting:
@@ -398,3 +450,53 @@ def payout_returned(
     """A payout failed or was cancelled: the money is in the provider's balance again."""
     moves = [(book, prov(account, AVAILABLE), BANK if was_paid else TRANSIT, amount)]
     return Posting(Event.PAYOUT_RETURNED, key, currency, _entries(moves))
+
+
+# ---------------------------------------------------------------- in another currency
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """What one book's balance at the provider got in its own currency, before ``fee``.
+
+    Below zero it was taken from the balance. ``fee`` is the provider's, in the same currency.
+    """
+
+    currency: str
+    net: int
+    fee: int = 0
+
+
+def exchanged(charge: Charge, posting: Posting, legs: Mapping[str, Leg]) -> list[Posting]:
+    """A posting of what the provider has moved in another currency than the charge's.
+
+    ``legs`` are by book. In the charge's currency what would have come to the provider's balances,
+    or out of them, comes to ``fx`` (under ``<key>:exchange``); in the balance's own currency
+    ``fx`` gives it, under the posting's own key, as the provider's balance transaction has it.
+    What stays on ``fx`` in either currency is what the exchange has cost, or brought.
+    """
+    balances = {
+        side(part) for side in (charge.ours, charge.theirs) for part in (PENDING, AVAILABLE)
+    }
+    sums: dict[tuple[str, str], int] = {}
+    for entry in posting.entries:
+        place = entry.book, FX if entry.account in balances else entry.account
+        sums[place] = sums.get(place, 0) + entry.debit - entry.credit
+    entries = tuple(
+        Entry(book, account, max(amount, 0), max(-amount, 0))
+        for (book, account), amount in sums.items()
+        if amount
+    )
+    made = [Posting(Event.EXCHANGE, f"{posting.key}:exchange", posting.currency, entries)]
+    home = legs.get(PLATFORM if charge.destination else charge.book)
+    for currency in sorted({leg.currency for leg in legs.values()}):
+        moves: list[Move] = []
+        for book, leg in legs.items():
+            balance = charge.ours() if book == PLATFORM else charge.theirs()
+            if leg.currency == currency:
+                moves += [(book, balance, FX, leg.net), (book, FEE, balance, leg.fee)]
+        # Of two currencies the one of the provider's own transaction has the key as it is.
+        own = home is None or home.currency == currency
+        key = posting.key if own else f"{posting.key}:{currency}"
+        made.append(Posting(posting.event, key, currency, _entries(moves)))
+    return [posting for posting in made if posting.entries]

@@ -7,11 +7,14 @@ from typing import Any
 from consulta.core import settings
 from consulta.core.errors import NotFound, ProviderFailed
 from consulta.core.observe import count, logger
+from consulta.money.throttling import RateLimited
 
 _SDK_BASE = "https://api.mercadopago.com"
 # Seconds, to connect and then to read; the SDK takes a float only.
 TIMEOUT_S = 10.0
 RETRIES = 2
+# Tried again at once. Not a 429: that is waited for, and the SDK would hide it.
+RETRIED = [500, 502, 503, 504]
 
 
 class MercadoPagoBase(settings.Settings):
@@ -49,6 +52,18 @@ def sdk(access_token: str) -> Any:
     return _module().SDK(access_token, http_client=_transport(base.rstrip("/")))
 
 
+def resource(access_token: str) -> Any:
+    """What the SDK has no class for: ``read(path, id, options)`` answers as its own classes do."""
+    from mercadopago.core import MPBase  # noqa: PLC0415
+
+    class Resource(MPBase):  # type: ignore[misc]  # the SDK has no types
+        def read(self, path: str, object_id: str, request_options: Any) -> Any:
+            return self._get(path + self._path_param(object_id), request_options=request_options)
+
+    base = settings.load(MercadoPagoBase).mercadopago_api_base
+    return Resource(options(access_token), _transport(base.rstrip("/")))
+
+
 def options(access_token: str, key: str = "") -> Any:
     """One call's options; ``key`` is our idempotency key, in place of the SDK's random one."""
     headers = {"x-idempotency-key": key} if key else None
@@ -56,6 +71,7 @@ def options(access_token: str, key: str = "") -> Any:
         access_token=access_token,
         connection_timeout=TIMEOUT_S,
         max_retries=RETRIES,
+        retry_on=RETRIED,
         custom_headers=headers,
     )
 
@@ -63,8 +79,8 @@ def options(access_token: str, key: str = "") -> Any:
 def answer(operation: str, call: Any, *arguments: Any) -> Any:
     """The body of a good answer, None where it has none.
 
-    404 → NotFound; 400 → WrongState; all else, no answer included → ProviderFailed. The error's
-    text, which may quote what was sent, goes nowhere.
+    404 → NotFound; 400 → WrongState; 429 → RateLimited; all else, no answer included →
+    ProviderFailed. The error's text, which may quote what was sent, goes nowhere.
     """
     from mercadopago.errors import MercadoPagoError  # noqa: PLC0415
     from requests import RequestException  # noqa: PLC0415
@@ -82,6 +98,8 @@ def answer(operation: str, call: Any, *arguments: Any) -> Any:
         raise NotFound("The payment provider has no such object")
     if response.status_code == HTTPStatus.BAD_REQUEST:
         raise WrongState
+    if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+        raise RateLimited
     raise ProviderFailed
 
 

@@ -7,7 +7,7 @@ payment: ``reimbursed`` is won, ``settled`` is lost. Its movements have no ids o
 from datetime import datetime
 from typing import Any
 
-from consulta.core.errors import ProviderFailed
+from consulta.core.errors import NotFound, ProviderFailed
 from consulta.core.keys import Tenant
 from consulta.money import mercadopago_client, mercadopago_tokens, payees
 from consulta.money.currencies import to_minor
@@ -20,7 +20,7 @@ from consulta.money.provider import (
     ProviderPayment,
 )
 from consulta.money.providers import provider_for
-from consulta.money.records import PaymentItem, Provider
+from consulta.money.records import PayeeItem, PaymentItem, Provider
 
 _ENDED = {"reimbursed": DisputeStatus.WON, "settled": DisputeStatus.LOST}
 # What the seller has sent, or need not send any more.
@@ -71,6 +71,25 @@ class MercadoPagoDisputes:
         """Never anything."""
         del operation, payment
         return None
+
+
+def of_payment(provider_id: str, payee: PayeeItem) -> str | None:
+    """The id of a payment's chargeback; None where there is none, as in a mediation.
+
+    The chargebacks' API takes a payment's id in place of one of its own
+    (https://www.mercadopago.com.mx/developers/en/reference/chargebacks/_chargebacks_id/get).
+    """
+    token = mercadopago_tokens.access_token(payee.tenant, payee.item_id)
+    try:
+        raw = mercadopago_client.answer(
+            "chargeback.of_payment",
+            mercadopago_client.sdk(token).chargeback().get,
+            provider_id,
+            mercadopago_client.options(token),
+        )
+    except NotFound:
+        return None
+    return str(raw["id"])
 
 
 # ---------------------------------------------------------------- the provider's shape in ours

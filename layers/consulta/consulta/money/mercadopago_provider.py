@@ -14,10 +14,18 @@ from consulta.core.errors import Invalid, ProviderFailed
 from consulta.money import currencies, mercadopago_client, mercadopago_tokens
 from consulta.money.currencies import to_decimal, to_minor
 from consulta.money.mercadopago_client import WrongState, answer
-from consulta.money.provider import Operation, PaymentDetails, ProviderPayment, ProviderRefund
+from consulta.money.provider import (
+    CheckoutPage,
+    Operation,
+    PaymentDetails,
+    PixCode,
+    ProviderPayment,
+    ProviderRefund,
+)
 from consulta.money.records import PayeeItem, PaymentItem, Provider, RefundState, State
 
 PAGE = 50
+PIX = "pix"
 
 # Whatever else it may answer counts as processing: nothing is done until the status is known.
 _STATES = {
@@ -67,22 +75,20 @@ class MercadoPagoProvider:
             # Neutral on purpose: a service's name is health data.
             "description": f"Payment {payment.item_id}",
             "external_reference": reference(payment),
-            "metadata": {
-                "practice": payment.tenant.practice,
-                "payment": payment.item_id,
-                "op_id": operation.id,
-            },
+            "metadata": metadata_of(payment, operation),
         }
         if details.token:
             body["token"] = details.token
+        if details.method == PIX and payment.payable_until:
+            body["date_of_expiration"] = stamp(payment.payable_until)
         if payment.commission:
             body["application_fee"] = to_decimal(int(payment.commission), currency)
-        made = self._call("payment.create", payee, operation.key, "payment", "create", body)
+        made = call("payment.create", payee, operation.key, "payment", "create", body)
         return normalised(made)
 
     def read(self, provider_id: str, payee: PayeeItem) -> ProviderPayment:
         """The payment, with its refunds, by the seller's token."""
-        return normalised(self._call("payment.get", payee, "", "payment", "get", provider_id))
+        return normalised(call("payment.get", payee, "", "payment", "get", provider_id))
 
     def capture(self, operation: Operation, provider_id: str, payee: PayeeItem) -> ProviderPayment:
         """Nothing is only authorized here: what needs approval is approved first, then paid."""
@@ -93,7 +99,7 @@ class MercadoPagoProvider:
         """Cancel a pending payment; where its state no longer allows it, what it is by now."""
         body = {"status": "cancelled"}
         try:
-            changed = self._call(
+            changed = call(
                 "payment.cancel", payee, operation.key, "payment", "update", provider_id, body
             )
         except WrongState:
@@ -110,7 +116,7 @@ class MercadoPagoProvider:
         currency, provider_id = str(payment.currency), str(payment.provider_id)
         whole = amount == payment.captured
         body = None if whole else {"amount": to_decimal(amount, currency)}
-        made = self._call(
+        made = call(
             "refund.create", payee, operation.key, "refund", "create", provider_id, body
         ) or self._latest_refund(provider_id, payee, amount, currency)
         return _refund(made, currency, operation.id)
@@ -118,25 +124,66 @@ class MercadoPagoProvider:
     def find(self, payment: PaymentItem, payee: PayeeItem) -> tuple[ProviderPayment, ...]:
         """Every payment made for ours, by ``external_reference``: ask before a late retry."""
         filters = {"external_reference": reference(payment), "limit": PAGE}
-        listed = self._call("payment.search", payee, "", "payment", "search", filters)
+        listed = call("payment.search", payee, "", "payment", "search", filters)
         return tuple(normalised(found) for found in listed["results"])
 
     def _latest_refund(
         self, provider_id: str, payee: PayeeItem, amount: int, currency: str
     ) -> dict[str, Any]:
-        listed = self._call("refund.list", payee, "", "refund", "list_all", provider_id)
+        listed = call("refund.list", payee, "", "refund", "list_all", provider_id)
         same = [made for made in listed if to_minor(made["amount"], currency) == amount]
         if not same:
             raise ProviderFailed
         return max(same, key=lambda made: datetime.fromisoformat(made["date_created"]))
 
-    @staticmethod
-    def _call(
-        name: str, payee: PayeeItem, key: str, resource: str, method: str, *arguments: Any
-    ) -> Any:
-        token = mercadopago_tokens.access_token(payee.tenant, payee.item_id)
-        call = getattr(getattr(mercadopago_client.sdk(token), resource)(), method)
-        return answer(name, call, *arguments, mercadopago_client.options(token, key))
+    def start_checkout(
+        self, operation: Operation, payment: PaymentItem, payee: PayeeItem, details: PaymentDetails
+    ) -> CheckoutPage:
+        """A preference, by the seller's token."""
+        from consulta.money import mercadopago_checkout  # noqa: PLC0415  # only where pages are used
+
+        return mercadopago_checkout.start(operation, payment, payee, details)
+
+    def read_checkout(
+        self,
+        payment: PaymentItem,
+        payee: PayeeItem,
+        since: datetime,  # noqa: ARG002  # found by our reference, however old it is
+    ) -> CheckoutPage | None:
+        """The preference, with every payment that was made on it."""
+        from consulta.money import mercadopago_checkout  # noqa: PLC0415
+
+        preference = mercadopago_checkout.find(payment, payee)
+        if preference is None:
+            return None
+        return mercadopago_checkout.page_of(preference, self.find(payment, payee))
+
+    def expire_checkout(self, payment: PaymentItem, payee: PayeeItem, page: CheckoutPage) -> None:
+        """End the preference, and any other that a lost answer has left behind for ours."""
+        from consulta.money import mercadopago_checkout  # noqa: PLC0415
+
+        mercadopago_checkout.expire(payment, payee, page.id)
+
+
+def call(name: str, payee: PayeeItem, key: str, resource: str, method: str, *arguments: Any) -> Any:
+    """One call of the SDK in the seller's name; see :func:`mercadopago_client.answer`."""
+    token = mercadopago_tokens.access_token(payee.tenant, payee.item_id)
+    made = getattr(getattr(mercadopago_client.sdk(token), resource)(), method)
+    return answer(name, made, *arguments, mercadopago_client.options(token, key))
+
+
+def metadata_of(payment: PaymentItem, operation: Operation) -> dict[str, str]:
+    """Our ids, beside the reference."""
+    return {
+        "practice": payment.tenant.practice,
+        "payment": payment.item_id,
+        "op_id": operation.id,
+    }
+
+
+def stamp(moment: datetime) -> str:
+    """An instant as the provider takes it: ``yyyy-MM-ddTHH:mm:ss.SSS±HH:MM``."""
+    return moment.isoformat(timespec="milliseconds")
 
 
 def _check(currency: str, details: PaymentDetails) -> None:
@@ -173,6 +220,7 @@ def normalised(raw: dict[str, Any]) -> ProviderPayment:
         failure_code=detail if status == "rejected" else "",
         charge=str(raw["id"]),
         action_url=_action_url(raw),
+        pix=_pix(raw) if state is State.PROCESSING else None,
         requires_action=challenge or detail.startswith("pending_waiting"),
         paid_at=datetime.fromisoformat(raw["date_approved"])
         if paid and raw.get("date_approved")
@@ -180,10 +228,16 @@ def normalised(raw: dict[str, Any]) -> ProviderPayment:
         fee=_sum(_own_fees(fees), currency) if paid else None,
         commission=_sum(_of_type(fees, "application_fee"), currency) if paid else None,
         tax_withheld=_withheld(raw, currency),
+        release_at=_moment(raw.get("money_release_date")) if paid else None,
+        released=paid and raw.get("money_release_status") == "released",
         balance_transaction=str(raw["id"]) if paid else "",
         refunds=tuple(_refund(made, currency) for made in raw.get("refunds") or []),
         raw={"status": status, "status_detail": detail},
     )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
 
 
 def _ids(raw: dict[str, Any]) -> tuple[str, str]:
@@ -203,6 +257,18 @@ def _action_url(raw: dict[str, Any]) -> str:
         or (raw.get("three_ds_info") or {}).get("external_resource_url")
     )
     return found or ""
+
+
+def _pix(raw: dict[str, Any]) -> PixCode | None:
+    shown = (raw.get("point_of_interaction") or {}).get("transaction_data") or {}
+    if not shown.get("qr_code"):
+        return None
+    image, ends = shown.get("qr_code_base64"), raw.get("date_of_expiration")
+    return PixCode(
+        shown["qr_code"],
+        f"data:image/png;base64,{image}" if image else "",
+        datetime.fromisoformat(ends) if ends else None,
+    )
 
 
 def _of_type(entries: Iterable[dict[str, Any]], kind: str) -> list[Any]:

@@ -1,15 +1,20 @@
 """The scheduled repair: what neither provider's webhooks have told us, asked for.
 
-Every quarter of an hour, resumable and bounded: Stripe's events of the platform and of each
-connected account, Mercado Pago's payments that changed, each since a mark of its own minus an
-overlap. What the inbox does not have goes into the queue as if it had come. And payments that are
-undecided or unsettled are read again as they come to certain ages, each by the month's list.
+Every quarter of an hour, resumable and bounded: Stripe's events of the platform, thin ones too,
+and of each connected account, Mercado Pago's payments that changed, each since a mark of its own
+minus an overlap. What the inbox does not have goes into the queue as if it had come. And payments
+that are undecided or unsettled are read again as they come to certain ages, each by the month's
+list.
+
+A round goes through the list of all accounts (:func:`consulta.money.payees.accounts`), never
+through practices that have none; its place is kept after each one, so that a round that is cut off
+goes on behind the last that was done, and none is left out however many there are.
 
 A mark only moves once all up to it was looked at, so that a run that dies, or a provider that does
 not answer, is made up for by the next; whatever is looked at twice is deduped by the inbox.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -18,13 +23,23 @@ from typing import Any
 from consulta.core import keys, table
 from consulta.core.errors import NotFound, Problem
 from consulta.core.item import Actor
-from consulta.core.keys import Tenant, tenant_of
+from consulta.core.keys import Tenant
 from consulta.core.observe import count, failure, logger
 from consulta.core.time import from_text, now, to_epoch, to_text, utc_months
-from consulta.money import effects, mercadopago_client, mercadopago_provider, mercadopago_tokens
+from consulta.money import (
+    effects,
+    event_types,
+    mercadopago_client,
+    mercadopago_disputes,
+    mercadopago_provider,
+    mercadopago_tokens,
+    payees,
+)
 from consulta.money.currencies import to_minor
-from consulta.money.inbox import PLATFORM
-from consulta.money.records import PAYEE, PAYMENT, PayeeItem, PaymentItem, Provider, State
+from consulta.money.event_types import Work
+from consulta.money.event_work import CONTESTED
+from consulta.money.inbox_rows import PLATFORM
+from consulta.money.records import PAYMENT, PayeeItem, PaymentItem, Provider, State
 from consulta.money.replay import Message, send
 from consulta.money.stripe_client import AccountUnreachable, client, translated
 
@@ -34,25 +49,9 @@ OVERLAP, GRACE = timedelta(minutes=10), timedelta(minutes=5)
 # Where a mark begins, and how far back Stripe can be asked at all.
 FIRST, FARTHEST = timedelta(hours=1), timedelta(days=29)
 PAGE, PAGES = 100, 10
-PRACTICES_AT_ONCE = 25
+ACCOUNTS_AT_ONCE = 100
 # A payment that is still undecided or unsettled is read again when it is so old.
 AGES = tuple(timedelta(hours=hours) for hours in (1, 6, 24, 72, 168))
-# What the worker has a use for, now or later; all else is not worth a message.
-STRIPE_TYPES = (
-    "account.",
-    "application_fee.",
-    "balance.available",
-    "capability.",
-    "charge.",
-    "checkout.session.",
-    "payment_intent.",
-    "payout.",
-    "radar.early_fraud_warning.",
-    "refund.",
-    "transfer.",
-)
-# Contested payments differ from ours in more than state and refunds.
-CONTESTED = ("charged_back", "in_mediation")
 _STALE: dict[str, Any] = {
     "where": "(#provider = :stripe OR #provider = :mercadopago) AND "
     "(#state IN (:open, :processing) OR (#state = :succeeded AND #settled = :no))",
@@ -124,18 +123,33 @@ class Mark:
 
 
 def run(by: Actor, *, time_left: Callable[[], bool] = lambda: True) -> Repaired:
-    """Ask for what was missed, from where the last run stopped."""
+    """Ask for what was missed, from where the last run stopped to the end of the list."""
     done = Repaired()
     _look(done, f"{Provider.STRIPE}:{PLATFORM}", partial(_stripe, done, ""))
-    for practices, keep_place in _practices():
-        for tenant in practices:
-            if not time_left():
-                return _told(done)
-            _practice(done, tenant, by, time_left)
-        keep_place()
+    _look(done, f"{Provider.STRIPE}:thin", partial(_thin, done))
+    practice = ""
+    for account in payees.accounts(_place(), ACCOUNTS_AT_ONCE):
         if not time_left():
-            break
+            return _told(done)
+        if account.owner.practice != practice:
+            practice = account.owner.practice
+            _look(done, f"payments:{practice}", partial(_payments, done, Tenant(practice), by))
+        _account(done, account)
+        _keep_place(account.place)
+    _keep_place("")
     return _told(done)
+
+
+def _place() -> str:
+    """Behind which account the last run stopped; "" where it came to the end."""
+    raw = table.get_raw(keys.watermark(ROUND))
+    after = table.from_raw(raw).get("after") if raw else None
+    return after if isinstance(after, str) else ""
+
+
+def _keep_place(after: str) -> None:
+    place = keys.watermark(ROUND)
+    table.transact([table.update(place, set_={"after": after}) if after else table.delete(place)])
 
 
 def _told(done: Repaired) -> Repaired:
@@ -160,43 +174,15 @@ def _look(done: Repaired, scope: str, ask: Callable[[Mark], Mark]) -> None:
         done.failed += 1
 
 
-def _practices() -> Iterator[tuple[list[Tenant], Callable[[], None]]]:
-    """Some practices at a time, from where the last run stopped to the end of the list."""
-    place = keys.watermark(ROUND)
-    raw = table.get_raw(place)
-    start = table.from_raw(raw).get("after") if raw else None
-    query = table.Query(keys.all_practices(), index="l1")
-    while True:
-        page = query.page(PRACTICES_AT_ONCE, table.to_raw(start) if start else None)
-        start = table.from_raw(page.last_key) if page.last_key else None
-
-        def keep_place(after: dict[str, Any] | None = start) -> None:
-            if after:
-                table.transact([table.update(place, set_={"after": after})])
-            else:
-                table.transact([table.delete(place)])
-
-        yield [tenant_of(item["pk"]["S"]) for item in page.items], keep_place
-        if start is None:
-            return
-
-
-def _practice(done: Repaired, tenant: Tenant, by: Actor, time_left: Callable[[], bool]) -> None:
-    """All of one practice: its accounts, then its payments."""
-    rows = table.Query(tenant.listing(PAYEE), index="walk").all()
-    wanted = [tenant.item(PAYEE, raw["walksk"]["S"]) for raw in rows]
-    found = [PayeeItem.read(raw) for raw in table.batch_get_raw(wanted).values()]
-    for payee in found:
-        if not time_left():
-            return
-        if payee.stripe_account:
-            account = str(payee.stripe_account)
-            _look(done, f"{Provider.STRIPE}:{account}", partial(_stripe, done, account))
-        if payee.mercadopago_user:
-            scope = f"{Provider.MERCADOPAGO}:{payee.mercadopago_user}"
-            _look(done, scope, partial(_mercadopago, done, payee))
-    if found:
-        _look(done, f"payments:{tenant.practice}", partial(_payments, done, tenant, by))
+def _account(done: Repaired, account: payees.Account) -> None:
+    """What its provider has to tell of one account."""
+    scope = f"{account.provider}:{account.account}"
+    if account.provider == Provider.STRIPE:
+        _look(done, scope, partial(_stripe, done, account.account))
+        return
+    payee = payees.find(Tenant(account.owner.practice), account.owner.payee)
+    if payee:
+        _look(done, scope, partial(_mercadopago, done, payee))
 
 
 # ---------------------------------------------------------------- Stripe's events
@@ -222,7 +208,8 @@ def _stripe(done: Repaired, account: str, mark: Mark) -> Mark:
 
 
 def _is_wanted(kind: str) -> bool:
-    return kind.startswith(STRIPE_TYPES)
+    """What the worker has a use for; all else is not worth a message."""
+    return isinstance(event_types.find(Provider.STRIPE, kind), Work)
 
 
 def _stripe_message(event: dict[str, Any], account: str) -> Message:
@@ -236,6 +223,40 @@ def _stripe_message(event: dict[str, Any], account: str) -> Message:
         "account": account,
         "object_id": subject.get("id") or "",
         "api_version": event.get("api_version") or "",
+        "received_at": to_text(now()),
+    }
+
+
+def _thin(done: Repaired, mark: Mark) -> Mark:
+    """Thin events of the second API, which the list of the first has not: of accounts.
+
+    Those about objects of the first API (``v1.…``) are in that list as well, and are left to it.
+    There is no place in the list to go on from: too many for one look are taken in halves.
+    """
+    until = mark.until or now() - GRACE
+    created = {"gte": to_text(mark.at - OVERLAP), "lte": to_text(until)}
+    seen, messages = 0, []
+    with translated("v2.events.list"):
+        listed = client().v2.core.events.list({"created": created, "limit": PAGE})
+        for found in listed.auto_paging_iter():
+            event, seen = found.to_dict(), seen + 1
+            if seen > PAGE * PAGES:
+                return replace(mark, until=mark.at + (until - mark.at) / 2)
+            if _is_wanted(event["type"]):
+                messages.append(_thin_message(event))
+    _enqueue(done, messages)
+    return mark.reached(until)
+
+
+def _thin_message(event: dict[str, Any]) -> Message:
+    return {
+        "provider": str(Provider.STRIPE),
+        "event_id": event["id"],
+        "type": event["type"],
+        "live": event.get("livemode") is True,
+        "account": event.get("context") or "",
+        "object_id": (event.get("related_object") or {}).get("id") or "",
+        "api_version": "",
         "received_at": to_text(now()),
     }
 
@@ -287,7 +308,13 @@ def _differing(payee: PayeeItem, results: list[dict[str, Any]]) -> list[Message]
     for payment_id, result in named:
         raw = known.get(tenant.item(PAYMENT, payment_id))
         if raw and not _is_as_known(PaymentItem.read(raw), result):
-            messages.append(_mercadopago_message(str(payee.mercadopago_user), result))
+            # A chargeback goes into the queue as such: the payment alone does not name it.
+            chargeback = (
+                mercadopago_disputes.of_payment(str(result["id"]), payee)
+                if result["status"] in CONTESTED
+                else None
+            )
+            messages.append(_mercadopago_message(str(payee.mercadopago_user), result, chargeback))
     return messages
 
 
@@ -302,15 +329,16 @@ def _is_as_known(payment: PaymentItem, result: dict[str, Any]) -> bool:
     )
 
 
-def _mercadopago_message(user: str, result: dict[str, Any]) -> Message:
+def _mercadopago_message(user: str, result: dict[str, Any], chargeback: str | None) -> Message:
+    object_id = chargeback or str(result["id"])
     changed = datetime.fromisoformat(result["date_last_updated"])
     return {
         "provider": str(Provider.MERCADOPAGO),
-        "event_id": f"search-{result['id']}-{int(changed.timestamp() * 1000)}",
-        "type": "payment",
+        "event_id": f"search-{object_id}-{int(changed.timestamp() * 1000)}",
+        "type": "topic_chargebacks_wh" if chargeback else "payment",
         "live": result.get("live_mode") is True,
         "account": user,
-        "object_id": str(result["id"]),
+        "object_id": object_id,
         "api_version": "",
         "received_at": to_text(now()),
     }
@@ -349,10 +377,10 @@ def _payments(done: Repaired, tenant: Tenant, by: Actor, mark: Mark) -> Mark:
 
 def _again(done: Repaired, payment: PaymentItem, by: Actor) -> None:
     """One payment. What cannot be asked for now is asked for at its next age."""
-    if not payment.provider_id:
+    if not payment.provider_id and not payment.checkout:
         return
     try:
-        payment = effects.refresh(payment.tenant, payment.item_id, by).payment
+        payment = effects.reread(payment, by)
         done.reread += 1
     except Problem as problem:
         logger.warning("not read again", extra={"payment": payment.item_id, "why": problem.type})

@@ -11,9 +11,10 @@ from consulta.core import table
 from consulta.core.errors import Conflict
 from consulta.core.item import Actor
 from consulta.core.time import now, to_text
+from consulta.money import returning
 from consulta.money.changes import Change
 from consulta.money.orders import Order
-from consulta.money.paid_for import UNPAID
+from consulta.money.parts import UNPAID
 from consulta.money.policy import Preview
 from consulta.money.records import PaymentItem, Provider
 from consulta.scheduling import package_sessions, packages
@@ -106,8 +107,7 @@ def preview(shown: Preview, appointment: AppointmentItem, party: str) -> Preview
     if package is None:
         return shown
     is_returned = package_sessions.is_returned(appointment, party, now())
-    left = sum(Change(payment, Actor("", "")).refundable for payment in payments_of(package))
-    worth = min(_worth(package), left)
+    worth = returning.movable(payments_of(package), _worth(package))
     return replace(
         shown,
         session="returned" if is_returned else "forfeited",
@@ -129,11 +129,10 @@ def session_ended(
 def give_back(paid: list[PaymentItem], refund: int, by: Actor) -> list[Change]:
     """Ask ``refund`` back of the payments, the newest first, as far as it is still there."""
     changes = []
-    for payment in reversed(paid):
+    amounts = returning.amounts(paid, refund)
+    for payment, amount in zip(reversed(paid), reversed(amounts), strict=True):
         change = Change(payment, by)
-        amount = min(refund, change.refundable)
         if amount > 0:
-            refund -= amount
             if payment.provider == Provider.MANUAL:
                 change.give_back_by_hand(amount, CANCELLED)
             else:

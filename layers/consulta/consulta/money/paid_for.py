@@ -8,6 +8,8 @@ from consulta.core import table
 from consulta.core.errors import Conflict, Invalid, NotFound
 from consulta.core.identity import Principal
 from consulta.core.time import now
+from consulta.money import parts
+from consulta.money.parts import UNPAID, PaidFor, Part
 from consulta.money.records import PaymentItem
 from consulta.money.schema import ManualPaymentRequest, PaymentRequest
 from consulta.scheduling import appointments, packages, transitions
@@ -21,9 +23,6 @@ from consulta.scheduling.records import (
 )
 from consulta.scheduling.schema.packages import PackageStatus
 
-type PaidFor = AppointmentItem | PackageItem
-
-UNPAID = frozenset({PaymentStatus.UNPAID, PaymentStatus.PROCESSING})
 _STILL_PAYABLE = frozenset({Status.CONFIRMED, Status.COMPLETED, Status.AWAITING_APPROVAL})
 
 
@@ -66,20 +65,43 @@ def attributes(paid_for: PaidFor) -> dict[str, str]:
     }
 
 
-def check_payable(paid_for: PaidFor) -> None:
-    """Raises Conflict where it is paid, or not to be paid in its state."""
-    what = "package" if isinstance(paid_for, PackageItem) else "appointment"
-    extra: dict[str, object] = {
-        f"{what}_status": paid_for.status,
+def check_payable(paid_for: PaidFor, part: Part) -> None:
+    """Raises Conflict where this part of it is paid, or not to be paid in its state."""
+    check_due(paid_for, part)
+    if why := not_payable(paid_for):
+        raise Conflict(why, extra=_extra(paid_for))
+
+
+def check_due(paid_for: PaidFor, part: Part) -> None:
+    """Raises Conflict where this part of it is paid already, or not the one that is owed."""
+    extra = _extra(paid_for)
+    if not parts.is_due(paid_for, part):
+        if paid_for.payment_status == PaymentStatus.DEPOSIT_PAID:
+            raise Conflict("The deposit is paid: what is left is the remainder", extra=extra)
+        if paid_for.payment_status in UNPAID:
+            raise Conflict("The deposit comes before the remainder", extra=extra)
+        what = _what(paid_for)
+        raise Conflict(f"The {what} is paid already, or there is nothing to pay", extra=extra)
+
+
+def _what(paid_for: PaidFor) -> str:
+    return "package" if isinstance(paid_for, PackageItem) else "appointment"
+
+
+def _extra(paid_for: PaidFor) -> dict[str, object]:
+    return {
+        f"{_what(paid_for)}_status": paid_for.status,
         "payment_status": paid_for.payment_status,
     }
-    if paid_for.payment_status not in UNPAID:
-        raise Conflict(f"The {what} is paid already, or there is nothing to pay", extra=extra)
+
+
+def not_payable(paid_for: PaidFor) -> str:
+    """Why it is not to be paid in its state, whatever was paid so far; "" where it is."""
     if isinstance(paid_for, PackageItem):
-        if paid_for.status == PackageStatus.CANCELLED:
-            raise Conflict("The package was cancelled", extra=extra)
-    elif paid_for.status == Status.HELD:
+        return "The package was cancelled" if paid_for.status == PackageStatus.CANCELLED else ""
+    if paid_for.status == Status.HELD:
         if not transitions.hold_alive(paid_for, now()):
-            raise Conflict("The hold has ended: book the time again", extra=extra)
+            return "The hold has ended: book the time again"
     elif paid_for.status not in _STILL_PAYABLE:
-        raise Conflict("The appointment is not to be paid in this state", extra=extra)
+        return "The appointment is not to be paid in this state"
+    return ""

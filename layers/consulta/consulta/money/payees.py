@@ -4,6 +4,7 @@ A payee is the practice (its id is the practice's) or an expert who is paid dire
 id). An expert with no account of their own is paid through the practice.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from consulta.core import keys, table
@@ -12,7 +13,7 @@ from consulta.core.identity import Principal
 from consulta.core.item import Actor
 from consulta.core.keys import Tenant
 from consulta.core.permissions import Role
-from consulta.money.records import PAYEE, PayeeItem
+from consulta.money.records import PAYEE, PayeeItem, Provider
 from consulta.people.records import EXPERT, ExpertItem
 
 PRACTICE_ALIAS = "practice"
@@ -91,12 +92,74 @@ def payee_for(tenant: Tenant, expert_id: str) -> PayeeItem | None:
 
 
 def account_row(provider: str, account: str, owner: Owner) -> table.Action:
-    """The lookup from a provider's account to its owner; no account has two."""
+    """The lookup from a provider's account to its owner; no account has two.
+
+    The row is in the list of all accounts, too: whoever asks the providers for all of them
+    (:mod:`consulta.money.missed`) need not visit practices that have none.
+    """
+    values = {"practice": owner.practice, "payee": owner.payee}
     return table.put_values(
         keys.provider_account(provider, account),
-        {"practice": owner.practice, "payee": owner.payee},
+        values | _listing(provider, account, owner),
         label="account",
     )
+
+
+def _listing(provider: str, account: str, owner: Owner) -> dict[str, str]:
+    place = f"{owner.practice}#{provider}#{account}"
+    return {"l1pk": keys.provider_accounts(), "l1sk": place}
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One account at a provider, with its place in the list of all."""
+
+    provider: str
+    account: str
+    owner: Owner
+    place: str
+
+
+def accounts(after: str = "", page_size: int = 100) -> Iterator[Account]:
+    """All accounts at the providers behind a place, those of one practice together."""
+    query = table.Query(keys.provider_accounts(), index="l1", low=after or None)
+    for raw in query.all(page_size):
+        place = raw["l1sk"]["S"]
+        if place != after:
+            owner = Owner(raw["practice"]["S"], raw["payee"]["S"])
+            _, provider, account = place.split("#", 2)
+            yield Account(provider, account, owner, place)
+
+
+def list_accounts(practice: str) -> int:
+    """Put a practice's accounts into the list of all, where they are not; how many were missing.
+
+    For accounts that were connected before there was a list.
+    """
+    tenant, listed = Tenant(practice), 0
+    for raw in table.Query(tenant.listing(PAYEE), index="walk").all():
+        payee = find(tenant, raw["walksk"]["S"])
+        if payee is None:
+            continue
+        connected = {
+            Provider.STRIPE: payee.stripe_account,
+            Provider.MERCADOPAGO: payee.mercadopago_user,
+        }
+        for provider, account in connected.items():
+            if account:
+                owner = Owner(practice, payee.item_id)
+                listed += _list(str(provider), str(account), owner)
+    return listed
+
+
+def _list(provider: str, account: str, owner: Owner) -> bool:
+    """False where it is listed, and where it was disconnected meanwhile."""
+    action = table.update(
+        keys.provider_account(provider, account),
+        set_=_listing(provider, account, owner),
+        condition="attribute_exists(pk) AND attribute_not_exists(l1pk)",
+    )
+    return table.written([action])
 
 
 def owner_of(provider: str, account: str) -> Owner | None:

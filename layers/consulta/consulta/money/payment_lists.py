@@ -9,10 +9,11 @@ from datetime import timedelta
 from typing import Any
 
 from consulta.core.cursor import decode, encode
-from consulta.core.errors import Invalid
+from consulta.core.errors import Forbidden, Invalid
 from consulta.core.identity import Principal, own_only
 from consulta.core.keys import Tenant
 from consulta.core.listing import Plan, equal
+from consulta.core.permissions import Role
 from consulta.core.time import now, to_text, utc_months
 from consulta.money import payment_views
 from consulta.money.records import PAYMENT, PaymentItem, State
@@ -44,15 +45,18 @@ _VALUES: Mapping[str, Any] = {
 
 def page(by: Principal, wanted: PaymentFilter, limit: int, cursor: str | None) -> PaymentPage:
     """One page. Raises Forbidden, Invalid, BadRequest (a cursor of another list)."""
+    if wanted.fraud_warning is not None and by.role is Role.PATIENT:
+        raise Forbidden("Fraud warnings are for the practice")
     wanted = own_only(by, wanted, "payments")
     tenant = by.tenant
     scope = (tenant.practice, "/v1/payments", by.role, wanted.model_dump_json())
-    raws, last_key = _plan(tenant, _with_range(wanted)).read(limit, decode(cursor, *scope))
+    raws, last_key = plan_of(tenant, _with_range(wanted)).read(limit, decode(cursor, *scope))
     shown = [payment_views.payment(by, PaymentItem.read(raw)) for raw in raws]
     return PaymentPage(items=shown, next_cursor=encode(last_key, *scope))
 
 
-def _plan(tenant: Tenant, wanted: PaymentFilter) -> Plan:
+def plan_of(tenant: Tenant, wanted: PaymentFilter) -> Plan:
+    """What is read of which index, for a range that the caller has given or been given."""
     first, end = wanted.from_ or now() - MAX_RANGE, wanted.to or now() + timedelta(days=1)
     newest_first = wanted.sort == "-created_at"
     others = {name: value for name in EQUAL if (value := getattr(wanted, name)) is not None}
@@ -68,11 +72,13 @@ def _plan(tenant: Tenant, wanted: PaymentFilter) -> Plan:
     if newest_first:
         partitions.reverse()
     low, high = to_text(first), to_text(end)
-    filtered = _filtered(others, wanted.status)
+    filtered = _filtered(others, wanted.status, wanted.fraud_warning)
     return Plan(index, tuple(partitions), low, high, newest_first=newest_first, **filtered)
 
 
-def _filtered(others: dict[str, str], status: DisplayedStatus | None) -> dict[str, Any]:
+def _filtered(
+    others: dict[str, str], status: DisplayedStatus | None, warned: bool | None
+) -> dict[str, Any]:
     """``where``, ``names`` and ``values`` of what no index narrows."""
     found = equal({f"wanted_{name}": value for name, value in others.items()})
     names = {f"#wanted_{name}": name for name in others}
@@ -82,6 +88,10 @@ def _filtered(others: dict[str, str], status: DisplayedStatus | None) -> dict[st
         where = f"{where} AND {clause}" if where else clause
         names |= {f"#{name}": name for name in _NAMES if f"#{name}" in clause}
         values |= {name: value for name, value in _VALUES.items() if name in clause}
+    if warned is not None:
+        clause = f"attribute_{'' if warned else 'not_'}exists(#fraud_warning)"
+        where = f"{where} AND {clause}" if where else clause
+        names["#fraud_warning"] = "fraud_warning"
     return {"where": where, "names": names, "values": values}
 
 

@@ -8,12 +8,16 @@ from consulta.core.identity import Principal
 from consulta.core.permissions import Role
 from consulta.money import orders
 from consulta.money.orders import refunds_of
-from consulta.money.provider import ProviderPayment
+from consulta.money.parts import Part
+from consulta.money.provider import PixCode, ProviderPayment
 from consulta.money.records import PaymentItem, Provider, RefundItem, State
 from consulta.money.schema import (
     DisplayedStatus,
+    ExchangedInto,
+    FraudWarning,
     Payment,
     PaymentDetail,
+    Pix,
     Refund,
     StartedPayment,
 )
@@ -70,17 +74,24 @@ def payment(by: Principal, item: PaymentItem) -> Payment:
         patient_id=item.patient_id,
         expert_id=item.expert_id,
         service_id=item.service_id,
+        part=Part(item.part).value,
         provider=Provider(item.provider).value,
         provider_id=item.provider_id,
         method=item.method,
         status=displayed(item),
         failure_code=item.failure_code,
         amount=amount(item.amount),
+        tax=amount(item.tax),
         captured=amount(item.captured),
         refunded=amount(item.refunded),
         commission=amount(item.commission) if member else None,
+        commission_tax=amount(item.commission_tax) if member else None,
         fee=amount(item.fee) if member else None,
+        exchange=ExchangedInto.of(item.fx) if member else None,
         settled=bool(item.settled),
+        fraud_warning=FraudWarning.model_validate(item.fraud_warning)
+        if member and item.fraud_warning
+        else None,
         paid_at=item.paid_at,
         received_on=date.fromisoformat(str(item.local_date)) if manual else None,
         notes=item.notes if member else None,
@@ -103,7 +114,12 @@ def started(by: Principal, item: PaymentItem, reading: ProviderPayment | None) -
         **dict(payment(by, item)),
         client_secret=(open_.client_secret or None) if open_ else None,
         action_url=(open_.action_url or None) if open_ else None,
+        pix=_pix(open_.pix) if open_ and open_.pix else None,
     )
+
+
+def _pix(code: PixCode) -> Pix:
+    return Pix(qr_code=code.code, qr_code_image=code.image or None, expires_at=code.expires_at)
 
 
 def refund(by: Principal, item: RefundItem) -> Refund:

@@ -7,6 +7,7 @@ reading (:mod:`consulta.money.effects`).
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from consulta.core import ids, table
 from consulta.core.errors import Conflict, Invalid, NotFound
@@ -16,10 +17,12 @@ from consulta.core.keys import Tenant
 from consulta.core.time import local_day, now
 from consulta.money import (
     authorizing,
+    checkouts,
     currencies,
     effects,
     operations,
     paid_for,
+    parts,
     payees,
     payment_views,
     rates,
@@ -28,12 +31,13 @@ from consulta.money.changes import Change
 from consulta.money.effects import Result, Seen
 from consulta.money.operations import Kind, OperationItem
 from consulta.money.orders import Order, load, make_payment, payee_of, payment_id_of
-from consulta.money.paid_for import PaidFor
+from consulta.money.parts import PaidFor, Part, Share
 from consulta.money.placing import pay_for
-from consulta.money.provider import Operation, PaymentDetails, ProviderPayment
+from consulta.money.provider import Operation, PaymentDetails, ProviderPayment, ReturnUrls
 from consulta.money.providers import provider_for
 from consulta.money.records import PAYEE, PayeeItem, PaymentItem, Provider, State
 from consulta.money.schema import (
+    CheckoutUrls,
     ManualPaymentRequest,
     Payment,
     PaymentDetail,
@@ -41,6 +45,7 @@ from consulta.money.schema import (
     StartedPayment,
 )
 from consulta.money.stripe_provider import is_direct
+from consulta.scheduling.records import AppointmentItem
 
 DEADLINE_S = 12.0
 # Taken by hand and recorded later, but not from another year.
@@ -69,23 +74,27 @@ def create(by: Principal, body: PaymentRequest, key: str | None) -> StartedPayme
     tenant, provider = by.tenant, Provider(body.provider)
     details = _details(body)
     once = Idempotent.of(tenant, by.person, key, body)
+    part = Part(body.part) if body.part else None
     for _ in table.attempts(DEADLINE_S):
         if once.result:
             return _go_on(by, load(tenant, once.result), details)
         wanted = paid_for.wanted(by, body)
-        paid_for.check_payable(wanted)
+        # What was asked for stays that, should the deposit be paid meanwhile.
+        part = part or _next_part(wanted, details)
+        share = parts.share_of(wanted, part)
+        paid_for.check_payable(wanted, part)
         authorizing.check_approved(wanted, provider)
         payee = _payee(tenant, wanted.expert_id, provider)
         order = Order.read(tenant, wanted.order_id)
-        known = _open_one(order, wanted, payee, provider, by)
-        draft = None if known else _Draft.of(by, wanted, payee, provider, details)
+        known = _open_one(order, wanted, share, payee, provider, by, details)
+        draft = None if known else _Draft.of(by, wanted, share, payee, provider, details)
         payment = known or (draft.payment if draft else None)
         if payment is None:  # one of the two is there
             raise NotFound
-        parts = [*(draft.actions(order) if draft else []), *once.actions(payment.item_id)]
+        actions = [*(draft.actions(order) if draft else []), *once.actions(payment.item_id)]
         try:
-            if parts:
-                table.transact(parts)
+            if actions:
+                table.transact(actions)
         except table.ConditionFailed:
             once = once.again()
             continue
@@ -97,7 +106,24 @@ def create(by: Principal, body: PaymentRequest, key: str | None) -> StartedPayme
     raise AssertionError("attempts ends by raising Busy")
 
 
+def _next_part(wanted: PaidFor, details: PaymentDetails) -> Part:
+    """What is asked for next. Raises Conflict where a remainder would be taken without a word.
+
+    Mercado Pago takes the money in the request itself: a deposit that is sent a second time must
+    not become the rest.
+    """
+    part = parts.due_part(wanted)
+    if part is Part.REMAINDER and details.method:
+        raise Conflict(
+            "The deposit is paid: say that it is the remainder that is to be paid now",
+            extra={"code": "say_remainder", "payment_status": str(wanted.payment_status)},
+        )
+    return part
+
+
 def _details(body: PaymentRequest) -> PaymentDetails:
+    if body.checkout is not None:
+        return _on_page(body, body.checkout)
     if Provider(body.provider) is Provider.MERCADOPAGO:
         for name in ("payment_method_id", "payer_email"):
             if not getattr(body, name):
@@ -110,6 +136,15 @@ def _details(body: PaymentRequest) -> PaymentDetails:
         installments=body.installments,
         payer_email=str(body.payer_email or ""),
     )
+
+
+def _on_page(body: PaymentRequest, urls: CheckoutUrls) -> PaymentDetails:
+    for name in ("token", "payment_method_id"):
+        if getattr(body, name):
+            raise Invalid.of(f"body.{name}", "On its page the provider asks for it", "both")
+    asked = {"success": str(urls.success_url), "cancel": str(urls.cancel_url)}
+    checkouts.check_urls({f"body.checkout.{name}_url": url for name, url in asked.items()})
+    return PaymentDetails(payer_email=str(body.payer_email or ""), checkout=ReturnUrls(**asked))
 
 
 def _payee(tenant: Tenant, expert_id: str, provider: Provider) -> PayeeItem:
@@ -129,17 +164,24 @@ def _payee(tenant: Tenant, expert_id: str, provider: Provider) -> PayeeItem:
 def _open_one(
     order: Order,
     wanted: PaidFor,
+    share: Share,
     payee: PayeeItem,
     provider: Provider,
     by: Principal,
+    details: PaymentDetails,
 ) -> PaymentItem | None:
     """The order's payment that is under way with this provider, if it is still the right one."""
     for payment in order.payments():
         if payment.provider != provider or payment.state not in _UNDER_WAY:
             continue
-        now_due = (wanted.price, wanted.currency, payee.item_id, _account(payee, provider))
-        has = (payment.amount, payment.currency, payment.payee_id, payment.provider_account)
-        if has == now_due:
+        account = _account(payee, provider)
+        now_due = (share.part, share.amount, wanted.currency, payee.item_id, account)
+        has = (payment.part, payment.amount, payment.currency, payment.payee_id)
+        same = (*has, payment.provider_account) == now_due
+        # What is on its way already is gone on with, however it was begun.
+        begun = payment.state != State.OPEN
+        same_way = bool(payment.checkout) is (details.checkout is not None)
+        if same and (begun or (same_way and not checkouts.is_over(payment))):
             return payment
         effects.stop(payment, by.actor)
     return None
@@ -149,6 +191,34 @@ def _account(payee: PayeeItem, provider: Provider) -> str:
     return str(getattr(payee, _ACCOUNT[provider]))
 
 
+def _terms(wanted: PaidFor, share: Share, provider: Provider) -> dict[str, Any]:
+    """What a payment of this part is for, and what the platform has of it.
+
+    What was agreed for the deposit holds for the rest. Of what is taken by hand we have a part only
+    where the rate says so.
+    """
+    tenant = wanted.tenant
+    before = _deposit(wanted) if share.part is Part.REMAINDER else None
+    rate = parts.agreed_rate(before)
+    if rate is None:
+        practice, known_rates = rates.read(tenant)
+        today = local_day(now(), practice.zone)
+        rate = rates.table_of(practice, known_rates).chosen(
+            wanted.service_id, wanted.currency, today
+        )
+    terms: dict[str, Any] = {"part": str(share.part), "amount": share.amount, "tax": share.tax}
+    if provider is Provider.MANUAL and not rate.on_manual:
+        return terms
+    commission, tax = parts.commission_of(rate, share.amount, provider, wanted.currency, before)
+    return {**terms, "commission": commission, "commission_tax": tax, "rate": rate.to_stored()}
+
+
+def _deposit(wanted: PaidFor) -> PaymentItem | None:
+    """The payment of the deposit, where it is paid."""
+    paid = wanted.deposit_payment_id if isinstance(wanted, AppointmentItem) else None
+    return load(wanted.tenant, paid) if paid else None
+
+
 @dataclass(frozen=True, slots=True)
 class _Draft:
     """A new payment with its first operation, before either is written."""
@@ -156,39 +226,39 @@ class _Draft:
     payment: PaymentItem
     operation: OperationItem
     wanted: PaidFor
+    # Keeps the hold as long as it can be paid.
+    extension: list[table.Action]
 
     @classmethod
     def of(
         cls,
         by: Principal,
         wanted: PaidFor,
+        share: Share,
         payee: PayeeItem,
         provider: Provider,
         details: PaymentDetails,
     ) -> "_Draft":
         """Amount, currency and commission are our records', whatever the caller has sent."""
-        tenant, price = by.tenant, int(wanted.price)
-        currencies.check(provider, price, wanted.currency)
-        practice, known_rates = rates.read(tenant)
-        today = local_day(now(), practice.zone)
-        rate = rates.table_of(practice, known_rates).chosen(
-            wanted.service_id, wanted.currency, today
-        )
+        tenant = by.tenant
+        currencies.check(provider, share.amount, wanted.currency)
+        terms = _terms(wanted, share, provider)
         direct = provider is Provider.MERCADOPAGO or is_direct(payee.controller)
         fees = (payee.controller or {}).get("fees", {}).get("payer")
         stripe = provider is Provider.STRIPE
+        manual_capture = stripe and authorizing.waits_for_approval(wanted)
+        lasting = checkouts.terms(wanted, provider, details, manual_capture=manual_capture)
         operation_id = ids.new_id("op")
         payment = make_payment(
             tenant,
             by.actor,
             **paid_for.attributes(wanted),
+            **lasting.values,
             payee_id=payee.item_id,
             provider=str(provider),
             provider_account=_account(payee, provider),
-            manual_capture=stripe and authorizing.waits_for_approval(wanted),
-            amount=price,
-            commission=currencies.movable(provider, rate.of(price), wanted.currency),
-            rate=rate.to_stored(),
+            manual_capture=manual_capture,
+            **terms,
             destination=not direct,
             platform_pays_fees=stripe and (not direct or fees == "application"),
             operation_id=operation_id,
@@ -201,21 +271,23 @@ class _Draft:
             by.actor,
             sent=operations.digest(details),
         )
-        return cls(payment, operation, wanted)
+        return cls(payment, operation, wanted, lasting.extension(wanted, by.actor))
 
     def actions(self, order: Order) -> list[table.Action]:
         """All or nothing, while what is paid for is as it was read."""
+        unchanged = table.check(
+            self.wanted.key,
+            "#version = :version",
+            names={"#version": "version"},
+            values={":version": int(self.wanted.version)},
+            label="paid for",
+        )
         return [
             table.put_new(self.payment),
             table.put_new(self.operation),
             *order.add(self.payment.item_id),
-            table.check(
-                self.wanted.key,
-                "#version = :version",
-                names={"#version": "version"},
-                values={":version": int(self.wanted.version)},
-                label="paid for",
-            ),
+            # Extending the hold is a change of the same version.
+            *(self.extension or [unchanged]),
         ]
 
 
@@ -223,6 +295,8 @@ def _submitted(
     by: Principal, payment: PaymentItem, operation: OperationItem, details: PaymentDetails
 ) -> StartedPayment:
     """Send an operation for the first time."""
+    if payment.checkout:
+        return checkouts.begin(by, payment, operation, details)
     reading = provider_for(payment.provider).start(
         operations.first(operation), payment, payee_of(payment), details
     )
@@ -247,6 +321,12 @@ def _go_on(by: Principal, payment: PaymentItem, details: PaymentDetails) -> Star
     """With a payment that was made before: as far as it came, or with another card."""
     if payment.state not in _UNDER_WAY:
         return payment_views.started(by, payment, None)
+    if payment.checkout:
+        return checkouts.go_on(by, payment, details, _resubmitted)
+    return _go_on_directly(by, payment, details)
+
+
+def _go_on_directly(by: Principal, payment: PaymentItem, details: PaymentDetails) -> StartedPayment:
     operation = operations.find(by.tenant, payment.item_id, str(payment.operation_id))
     same = operation is not None and operation.digest == operations.digest(details)
     if payment.provider_id is not None:
@@ -288,10 +368,17 @@ def _resubmitted(by: Principal, payment: PaymentItem, details: PaymentDetails) -
         by.actor,
         sent=operations.digest(details),
     )
+    wanted, provider = paid_for.of(payment), Provider(payment.provider)
+    lasting = checkouts.terms(
+        wanted, provider, details, manual_capture=bool(payment.manual_capture)
+    )
     change = Change(payment, by.actor)
     change.set("operation_id", operations.id_of(operation))
+    for name, value in lasting.values.items():
+        change.set(name, value)
+    extension = lasting.extension(wanted, by.actor)
     try:
-        table.transact([*change.actions(), table.put_new(operation)])
+        table.transact([*change.actions(), table.put_new(operation), *extension])
     except table.ConditionFailed:
         raise Conflict("A payment is being made at this moment: read it again") from None
     return _submitted(by, load(by.tenant, payment.item_id), operation, details)
@@ -312,7 +399,7 @@ def record(by: Principal, body: ManualPaymentRequest, key: str | None) -> Paymen
         if once.result:
             return payment_views.payment(by, load(tenant, once.result))
         wanted = paid_for.wanted(by, body)
-        _check_received(body, wanted)
+        share = _received(body, wanted)
         order = Order.read(tenant, wanted.order_id)
         if _stop_open(order, by):
             continue
@@ -324,20 +411,20 @@ def record(by: Principal, body: ManualPaymentRequest, key: str | None) -> Paymen
             payee_id=payee.item_id if payee else tenant.practice,
             provider=str(Provider.MANUAL),
             method=body.method,
-            amount=body.amount.amount,
+            **_terms(wanted, share, Provider.MANUAL),
             notes=body.notes or None,
         )
         change = Change(payment, by.actor, is_new=True)
         change.take_by_hand(body.received_at)
         placed = pay_for(change, wanted)
-        parts = [
+        actions = [
             *change.actions(),
             *placed,
             *order.add(payment.item_id),
             *once.actions(payment.item_id),
         ]
         try:
-            table.transact(parts)
+            table.transact(actions)
         except table.ConditionFailed:
             once = once.again()
             continue
@@ -345,14 +432,23 @@ def record(by: Principal, body: ManualPaymentRequest, key: str | None) -> Paymen
     raise AssertionError("attempts ends by raising Busy")
 
 
-def _check_received(body: ManualPaymentRequest, wanted: PaidFor) -> None:
+def _received(body: ManualPaymentRequest, wanted: PaidFor) -> Share:
+    """The part that was taken. Raises Invalid."""
     if body.amount.currency != wanted.currency:
         raise Invalid.of("body.amount.currency", f"The price is in {wanted.currency}")
-    if body.amount.amount != wanted.price:
+    taken = body.amount.amount
+    share = parts.share_of(wanted, Part(body.part)) if body.part else parts.of_amount(wanted, taken)
+    as_much = share and share.part is Part.REMAINDER and taken == parts.deposit_of(wanted)
+    if as_much and not body.part:
+        # A deposit that is recorded a second time must not become the rest.
+        message = "The deposit is as much, and is paid: say that it is the remainder"
+        raise Invalid.of("body.part", message, "missing")
+    if share is None or share.amount != taken:
         raise Invalid.of("body.amount.amount", "Not what is due", "amount")
     today = local_day(now(), wanted.zone)
     if not today - OLDEST_RECEIPT <= body.received_at <= today:
         raise Invalid.of("body.received_at", "Not a day of the last year up to today", "range")
+    return share
 
 
 def _stop_open(order: Order, by: Principal) -> bool:

@@ -6,16 +6,19 @@ Source: MONEY_AND_BOOKING_RULES §4. Money that comes for a time that is lost, o
 paid already, goes back by itself, our commission included.
 """
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from consulta.core import table
 from consulta.core.errors import Conflict
+from consulta.core.item import Actor, Item
 from consulta.core.time import now
-from consulta.money import package_payments, paid_for
+from consulta.money import package_payments, paid_for, parts
 from consulta.money.authorizing import waits_for_approval
 from consulta.money.changes import Change, shown_status
-from consulta.money.paid_for import UNPAID, PaidFor
-from consulta.money.records import State
+from consulta.money.orders import load
+from consulta.money.parts import UNPAID, PaidFor, Part
+from consulta.money.records import PaymentItem, State
 from consulta.scheduling import paying, transitions
 from consulta.scheduling.lifecycle import approve_until
 from consulta.scheduling.records import (
@@ -31,23 +34,77 @@ LONGEST_HOLD = timedelta(minutes=45)
 SLOT_LOST, DUPLICATE, OTHER_PAYEE = "slot_lost", "duplicate", "other_payee"
 
 
-def paid_by(change: Change) -> dict[str, str]:
-    """What the appointment or package shows of this payment, as its attributes."""
-    status = shown_status(change.number("captured"), change.number("refunded"))
-    return {"payment_status": str(status), "payment_id": change.payment.item_id}
+_OVER = frozenset({Status.CANCELLED, Status.NO_SHOW, Status.EXPIRED})
+
+
+def shown(wanted: PaidFor, captured: int, refunded: int, *, over: bool) -> PaymentStatus:
+    """What an appointment or a package shows of the payments that count, all together.
+
+    Of a deposit alone the rest stays owed, whatever went back of it, until it is ``over``: then
+    there is nothing left to pay.
+    """
+    is_deposit = captured < int(wanted.price) and parts.deposit_of(wanted)
+    if is_deposit and refunded < captured and not (over and refunded):
+        return PaymentStatus.DEPOSIT_PAID
+    return shown_status(captured, refunded)
+
+
+def counted(wanted: PaidFor) -> set[str]:
+    """The ids of the payments that its status tells of; what came besides goes back by itself."""
+    ids = [wanted.payment_id]
+    if isinstance(wanted, AppointmentItem):
+        ids.append(wanted.deposit_payment_id)
+    return {str(one) for one in ids if one}
+
+
+def paid_by(change: Change, wanted: PaidFor, before: PaymentItem | None) -> dict[str, str]:
+    """What the appointment or package shows of this payment, as its attributes.
+
+    ``before`` is the deposit that was paid before it.
+    """
+    payment_id = change.payment.item_id
+    captured, refunded = change.number("captured"), change.number("refunded")
+    if before is not None:
+        captured, refunded = captured + int(before.captured), refunded + int(before.refunded)
+    status = shown(wanted, captured, refunded, over=False)
+    values = {"payment_status": str(status), "payment_id": payment_id}
+    if change.payment.part == Part.DEPOSIT:
+        values["deposit_payment_id"] = payment_id
+    return values
 
 
 def pay_for(change: Change, wanted: PaidFor) -> list[table.Action]:
     """What a payment that succeeded does to its appointment or package.
 
-    Raises Conflict where it is paid already, or lost: its time, or the package itself.
+    Raises Conflict where it is paid already, or lost: its time, or the package itself; and where
+    it is not the part that is owed: a deposit again, all of it after a deposit, the rest before.
     """
-    by, also = change.by, paid_by(change)
+    by = change.by
     if isinstance(wanted, PackageItem):
-        return package_payments.pay_for(change, wanted, also)
+        return package_payments.pay_for(change, wanted, paid_by(change, wanted, None))
     appointment = wanted
-    if appointment.payment_status not in UNPAID:
-        raise Conflict("The appointment is paid already, or there is nothing to pay")
+    paid_for.check_due(appointment, Part(change.payment.part))
+    also, same = paid_by(change, appointment, None), list[table.Action]()
+    if change.payment.part == Part.REMAINDER:
+        before = load(change.tenant, str(appointment.deposit_payment_id))
+        also, same = paid_by(change, appointment, before), [_as_read(before)]
+    return [*same, *_placed(change, appointment, by, also)]
+
+
+def _as_read(item: Item) -> table.Action:
+    """The transaction holds only while this is as it was read, though it does not change it."""
+    return table.check(
+        item.key,
+        "#version = :version",
+        names={"#version": "version"},
+        values={":version": int(item.version)},
+        label="payments of the order",
+    )
+
+
+def _placed(
+    change: Change, appointment: AppointmentItem, by: Actor, also: dict[str, str]
+) -> list[table.Action]:
     match Status(appointment.status):
         case Status.HELD if waits_for_approval(appointment) and not change.payment.manual_capture:
             notice = transitions.notice_s(appointment)
@@ -87,11 +144,19 @@ def place(change: Change) -> list[table.Action]:
     try:
         return pay_for(change, wanted)
     except Conflict:
-        paid = wanted.payment_status not in UNPAID
         lost = package_payments.CANCELLED if isinstance(wanted, PackageItem) else SLOT_LOST
         if change.refundable > 0:
-            change.request_refund(change.refundable, DUPLICATE if paid else lost)
+            change.request_refund(
+                change.refundable, DUPLICATE if _is_paid(change, wanted) else lost
+            )
         return []
+
+
+def _is_paid(change: Change, wanted: PaidFor) -> bool:
+    """Whether what came was paid before: it is the second one, and not merely too late."""
+    if change.payment.part == Part.REMAINDER and isinstance(wanted, AppointmentItem):
+        return bool(wanted.payment_id != wanted.deposit_payment_id)
+    return wanted.payment_status not in UNPAID
 
 
 def _is_anothers(change: Change, wanted: PaidFor) -> bool:
@@ -105,14 +170,36 @@ def _is_anothers(change: Change, wanted: PaidFor) -> bool:
 
 
 def show_on_appointment(change: Change) -> list[table.Action]:
-    """After a refund: what is shown of it, where this is the payment that is shown."""
+    """After a refund: what is shown of it, where this is one of the payments that count.
+
+    Of two payments each one's refunds may end at the same moment: whichever is written last has
+    seen the other, so that what is shown is what came of both.
+    """
     if "refunded" not in change.values:
         return []
-    wanted, also = paid_for.of(change.payment), paid_by(change)
-    ours = wanted.payment_id == change.payment.item_id
-    if not ours or wanted.payment_status == also["payment_status"]:
+    wanted, own = paid_for.of(change.payment), change.payment.item_id
+    ids = counted(wanted)
+    if own not in ids:
         return []
-    return [table.change(wanted, change.by, set_=also)]
+    others = [load(change.tenant, one) for one in sorted(ids - {own})]
+    captured = change.number("captured") + sum(int(one.captured) for one in others)
+    refunded = change.number("refunded") + sum(int(one.refunded) for one in others)
+    status = shown(wanted, captured, refunded, over=wanted.status in _OVER)
+    same = [_as_read(one) for one in others]
+    if wanted.payment_status != status:
+        return [*same, table.change(wanted, change.by, set_={"payment_status": str(status)})]
+    return [*same, _as_read(wanted)] if parts.deposit_of(wanted) else []
+
+
+def shown_together(wanted: PaidFor, changes: Iterable[Change]) -> dict[str, str]:
+    """What it shows once it is over, by changes of all its payments in the same transaction."""
+    ids = counted(wanted)
+    ours = [change for change in changes if change.payment.item_id in ids]
+    captured = sum(change.number("captured") for change in ours)
+    refunded = sum(change.number("refunded") for change in ours)
+    if not refunded:
+        return {}
+    return {"payment_status": str(shown(wanted, captured, refunded, over=True))}
 
 
 def keep_hold(change: Change) -> list[table.Action]:

@@ -9,7 +9,7 @@ goes back with the money.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal
@@ -52,6 +52,10 @@ class Preview:
     step: dict[str, Any]
     valid_until: datetime | None
     session: Literal["returned", "forfeited"] | None = None
+
+    def giving_back(self, refund: int) -> "Preview":
+        """The same where only ``refund`` can be moved: never less than the policy gives back."""
+        return replace(self, refund=refund, kept=self.paid - refund)
 
     @property
     def lines(self) -> tuple[Line, ...]:

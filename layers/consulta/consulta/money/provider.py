@@ -6,9 +6,11 @@ amount and the currency always come from our payment item, never from a caller.
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Protocol
 
 from consulta.money.dispute_records import DisputeStatus
+from consulta.money.ledger import Leg
 from consulta.money.records import PayeeItem, PaymentItem, Provider, RefundState, State
 
 
@@ -31,18 +33,74 @@ class PaymentDetails:
 
     Stripe takes the payment in the browser by ``client_secret``, so all of it may be empty there.
     Mercado Pago needs ``token`` (cards), ``method`` (``visa``, ``pix``, …), ``installments`` and
-    ``payer_email``.
+    ``payer_email``. With ``checkout`` the payer gives all that to the provider's own page.
     """
 
     token: str = ""
     method: str = ""
     installments: int = 1
     payer_email: str = ""
+    checkout: "ReturnUrls | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnUrls:
+    """Where the provider's page sends the payer afterwards: addresses of our own front end."""
+
+    success: str
+    cancel: str
+
+
+@dataclass(frozen=True, slots=True)
+class PixCode:
+    """What is scanned, or copied and pasted, to pay by Pix: never stored, never logged.
+
+    ``image`` is the address of the code's picture, ``https:`` or ``data:``, or "".
+    """
+
+    code: str = field(repr=False)
+    image: str = field(default="", repr=False)
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What a charge that settled in another currency came to, in minor units of ``currency``.
+
+    ``platform`` and ``payee`` are what came to the balance of each, before ``fee``. ``commission``
+    is our share of it, in the platform's currency, and ``commission_returned`` what of that went
+    back by now. ``rate`` is as the provider tells it.
+    """
+
+    currency: str
+    amount: int
+    fee: int
+    rate: str
+    commission: int
+    platform: Leg
+    payee: Leg
+    commission_returned: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Legs:
+    """What a later movement of such a charge did to the balances; None: nothing to that one.
+
+    Of a refund our commission is not in the platform's: the charge tells all of it. ``paid`` is
+    what the refund itself took, or where it failed, what came back to who had paid it.
+    """
+
+    platform: Leg | None = None
+    payee: Leg | None = None
+    paid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderRefund:
-    """A refund as the provider has it. ``commission`` is what it returned of ours, if it says."""
+    """A refund as the provider has it. ``commission`` is what it returned of ours, if it says.
+
+    ``legs``: what it moved, or moved back where it failed, if that was in another currency.
+    """
 
     id: str
     amount: int
@@ -50,6 +108,7 @@ class ProviderRefund:
     operation: str = ""
     balance_transaction: str = ""
     commission: int | None = None
+    legs: Legs | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +118,9 @@ class ProviderPayment:
     ``practice`` and ``payment`` are the metadata that we gave it; ``account`` is the connected
     account that receives. ``fee``, ``commission`` and ``balance_transaction`` are None until the
     provider has settled (Stripe's asynchronous capture). ``balance_transaction`` is the second half
-    of the posting key. ``capture_before`` is when an authorization ends by itself.
+    of the posting key. ``capture_before`` is when an authorization ends by itself. ``exchange``
+    instead of ``fee`` where it was settled in another currency. ``release_at`` is when the money is
+    to be released, ``released`` that it is.
     """
 
     id: str
@@ -76,14 +137,39 @@ class ProviderPayment:
     client_secret: str = ""
     action_url: str = ""
     requires_action: bool = False
+    pix: PixCode | None = None
     capture_before: datetime | None = None
     paid_at: datetime | None = None
     fee: int | None = None
     commission: int | None = None
     tax_withheld: int = 0
+    exchange: Exchange | None = None
+    release_at: datetime | None = None
+    released: bool = False
     balance_transaction: str = ""
     refunds: tuple[ProviderRefund, ...] = ()
     raw: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+
+class PageState(StrEnum):
+    """Of a page at the provider: open, paid (or being paid), ended without a payment."""
+
+    OPEN = "open"
+    COMPLETE = "complete"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckoutPage:
+    """A Checkout session or a preference as the provider has it now.
+
+    It is no payment: whatever somebody has tried to pay on it is in ``payments``, decline or not.
+    """
+
+    id: str
+    state: PageState
+    url: str = field(default="", repr=False)
+    payments: tuple[ProviderPayment, ...] = ()
 
 
 class PaymentProvider(Protocol):
@@ -124,6 +210,26 @@ class PaymentProvider(Protocol):
         """Everything made for ``payment``: what to ask before something is sent again late."""
         ...
 
+    def start_checkout(
+        self, operation: Operation, payment: PaymentItem, payee: PayeeItem, details: PaymentDetails
+    ) -> CheckoutPage:
+        """Make a page on which ``payment`` can be paid until its ``payable_until``."""
+        ...
+
+    def read_checkout(
+        self, payment: PaymentItem, payee: PayeeItem, since: datetime
+    ) -> CheckoutPage | None:
+        """The page of ``payment`` as it is now, with what was tried on it.
+
+        Where its id is not known it is looked for among those made from ``since`` on; None where
+        there is none.
+        """
+        ...
+
+    def expire_checkout(self, payment: PaymentItem, payee: PayeeItem, page: CheckoutPage) -> None:
+        """Let nobody begin to pay on it any more. Nothing happens where it has ended already."""
+        ...
+
 
 # ---------------------------------------------------------------- disputes
 
@@ -133,11 +239,13 @@ class Movement:
     """One balance transaction of a dispute: ``amount`` below zero was taken, above it given back.
 
     ``fee`` is what the provider took for it. ``id`` is the second half of the posting's key.
+    ``leg``: what it was in the balance's own currency, where that is another; its fee is there.
     """
 
     id: str
     amount: int
     fee: int = 0
+    leg: Leg | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +267,14 @@ class ProviderDispute:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A transfer between the platform's balance and the payee's: its balance transaction."""
+    """A transfer between the platform's balance and the payee's: its balance transaction.
+
+    ``legs``: what it did to the balances of both, where these are in another currency.
+    """
 
     id: str
     amount: int
+    legs: Legs | None = None
 
 
 class DisputeProvider(Protocol):

@@ -4,7 +4,7 @@ Source: MONEY_AND_BOOKING_RULES §1, §2 and §4. Nothing is written here: a :cl
 parts of one transaction, which :mod:`consulta.money.effects` writes.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from consulta.core import table
 from consulta.core.observe import count, logger
@@ -74,8 +74,19 @@ class Plan:
         return True
 
     def _paid(self) -> None:
+        self.change.exchange = self.reading.exchange
         self.change.settle(self.reading)
-        told = {made.id: made for made in (*self.reading.refunds, *self.also_made)}
+        self._refunded()
+        self.change.release(self.reading)
+
+    def _refunded(self) -> None:
+        read = {made.id: made for made in self.reading.refunds}
+        # What was just confirmed names its operation; the reading may know what it has moved.
+        confirmed = {
+            made.id: replace(made, legs=made.legs or getattr(read.get(made.id), "legs", None))
+            for made in self.also_made
+        }
+        told = read | confirmed
         if not told:
             return
         ours = refunds_of(self.payment)
@@ -84,10 +95,12 @@ class Plan:
             if refund:
                 ours.remove(refund)
                 self._refund(refund, made)
-            elif made.state is RefundState.SUCCEEDED:
+            elif made.state is RefundState.SUCCEEDED and not self._is_untold(made):
                 self.change.external_refund(made)
 
     def _refund(self, refund: RefundItem, made: ProviderRefund) -> None:
+        if self._is_untold(made) and made.state is RefundState.SUCCEEDED:
+            return
         match RefundState(refund.state), made.state:
             case RefundState.REQUESTED, RefundState.SUCCEEDED:
                 self.change.refund_succeeded(refund, made)
@@ -98,6 +111,10 @@ class Plan:
                 self.change.parts.append(
                     table.change(refund, self.change.by, set_={"provider_id": made.id})
                 )
+
+    def _is_untold(self, made: ProviderRefund) -> bool:
+        """Whether it moved money in another currency, and how much is not told yet."""
+        return bool(self.change.get("fx")) and made.legs is None
 
     def _unpaid(self) -> list[table.Action]:
         change, reading = self.change, self.reading

@@ -15,6 +15,7 @@ from consulta.core.item import InstantAttribute, Item, ListedItem, TrackedItem
 
 PAYMENT, REFUND, POSTING, PAYEE, INBOX = "PAYMENT", "REFUND", "POSTING", "PAYEE", "INBOX"
 PAYOUT = "PAYOUT"
+FRAUD_WARNING = "FRAUD_WARNING"
 
 
 class Provider(StrEnum):
@@ -53,6 +54,20 @@ class PaymentItem(TrackedItem):
     payee's revenue. ``destination`` and ``platform_pays_fees`` are the charge's type as it was when
     the payment was made; ``declined`` counts refused attempts. ``operation_id`` is the latest
     submission to the provider. ``local_date`` is the practice's calendar day on which it was paid.
+    ``checkout`` payments are made on the provider's own page: ``checkout_id`` is the session's or
+    preference's id once it is known, ``provider_id`` stays None until somebody has tried to pay
+    there. ``payable_until``: when that page, or a Pix code, ends at the provider; both are written
+    before the provider hears of them. ``pix_expires_s``: how long a Pix code that Stripe shows for
+    it holds; None where Pix is not offered.
+    ``tax`` is contained in ``amount``, ``commission_tax`` in ``commission``. ``release_at`` is when
+    Mercado Pago wants to release the money, ``released`` that it has: the ledger has it as
+    available. ``fx`` is there where the provider has settled in another currency: {"currency",
+    "amount", "fee", "rate", "commission", "commission_returned", "platform", "payee"}; amount and
+    fee are the charge's there, in minor units of fx's currency; ``platform`` and ``payee`` are
+    {"currency", "net"}, what the exchanges have brought to the balance of each so far, before that
+    fee; the commissions are in the platform's currency. ``fee`` itself is then 0.
+    ``part`` says what of the order it pays: full, deposit or remainder.
+    ``fraud_warning`` is the latest early fraud warning: {"id", "fraud_type", "actionable", "at"}.
     Lists: l1 by UTC month of creation, l2 expert, l3 patient.
     """
 
@@ -62,14 +77,17 @@ class PaymentItem(TrackedItem):
     patient_id = UnicodeAttribute()
     expert_id = UnicodeAttribute()
     service_id = UnicodeAttribute()
+    part = UnicodeAttribute(default="full")
     payee_id = UnicodeAttribute()
     provider = UnicodeAttribute()
     method = UnicodeAttribute(null=True)
     state = UnicodeAttribute()
     amount = NumberAttribute()
+    tax = NumberAttribute(default=0)
     currency = UnicodeAttribute()
     commission = NumberAttribute(default=0)
     commission_returned = NumberAttribute(default=0)
+    commission_tax = NumberAttribute(default=0)
     fee = NumberAttribute(default=0)
     tax_withheld = NumberAttribute(default=0)
     captured = NumberAttribute(default=0)
@@ -78,22 +96,31 @@ class PaymentItem(TrackedItem):
     disputed = NumberAttribute(default=0)
     earned = NumberAttribute(default=0)
     settled = BooleanAttribute(default=False)
+    fx = JSONAttribute(null=True)
+    release_at = InstantAttribute(null=True)
+    released = BooleanAttribute(default=False)
     destination = BooleanAttribute(default=False)
     platform_pays_fees = BooleanAttribute(default=False)
     # Only authorized when it is paid: taken once the expert approves, before ``capture_before``.
     manual_capture = BooleanAttribute(default=False)
     capture_before = InstantAttribute(null=True)
     declined = NumberAttribute(default=0)
-    # The commission's terms as they were agreed: {"fixed", "percent_bps", "from", "scope"}.
+    # The commission's terms as they were agreed: {"fixed", "percent_bps", "tax_bps", "on_manual",
+    # "from", "scope"}.
     rate = JSONAttribute(null=True)
     requires_action = BooleanAttribute(default=False)
     hold_extended = BooleanAttribute(default=False)
     operation_id = UnicodeAttribute(null=True)
+    checkout = BooleanAttribute(default=False)
+    checkout_id = UnicodeAttribute(null=True)
+    payable_until = InstantAttribute(null=True)
+    pix_expires_s = NumberAttribute(null=True)
     provider_account = UnicodeAttribute(null=True)
     provider_id = UnicodeAttribute(null=True)
     charge_id = UnicodeAttribute(null=True)
     notes = UnicodeAttribute(null=True)
     failure_code = UnicodeAttribute(null=True)
+    fraud_warning = JSONAttribute(null=True)
     paid_at = InstantAttribute(null=True)
     zone = UnicodeAttribute()
     local_date = UnicodeAttribute(null=True)
@@ -104,7 +131,8 @@ class RefundItem(ListedItem):
     """Money back to a patient. Its id is also its operation's at the provider (rules §6).
 
     ``from_revenue`` is the part that had been earned already. ``local_date`` is the practice's day
-    on which it succeeded.
+    on which it succeeded. ``fx``: what it moved where the provider has settled in another currency,
+    {"platform": {"currency", "net"}, "payee": {…}, "commission"}, as in its payment's ``fx``.
     """
 
     payment_id = UnicodeAttribute()
@@ -119,10 +147,20 @@ class RefundItem(ListedItem):
     amount = NumberAttribute()
     commission = NumberAttribute(default=0)
     from_revenue = NumberAttribute(default=0)
+    fx = JSONAttribute(null=True)
     currency = UnicodeAttribute()
     reason = UnicodeAttribute()
     zone = UnicodeAttribute()
     local_date = UnicodeAttribute(null=True)
+
+
+class FraudWarningItem(Item):
+    """That a payment's card issuer suspects it: put once, for whom it has to be told to.
+
+    Its id is Stripe's; what it says, and whether it still asks for something, is on the payment.
+    """
+
+    payment_id = UnicodeAttribute()
 
 
 class PostingItem(ListedItem):

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, ConfigDict, Field
 from consulta.core.fields import Amount, Currency
 from consulta.core.http import ApiModel, Id
 from consulta.core.money import BASIS_POINTS
-from consulta.money.schema import MAX_AMOUNT
+from consulta.money.schema import MAX_AMOUNT, ExchangedInto
 
 MAX_ROWS = 200
 
@@ -18,8 +18,11 @@ class CommissionRate(ApiModel):
     """``fixed`` minor units of ``currency`` plus ``percent_bps`` ten-thousandths of the amount.
 
     It holds for payments in ``currency`` that are made from the practice's local day ``from`` on:
-    of one service, or of all without a row of their own. Together never more than the amount. A
-    row of a plan is kept, and holds for nothing yet.
+    of one service, or of all without a row of their own. Together never more than the amount. With
+    ``plan_id`` it holds only while the practice is on that plan, before the plan's own table.
+
+    ``tax_bps``: the tax that the commission contains, in ten-thousandths of the rest of it (1600
+    for 16 %). ``on_manual``: it is taken of cash and transfers too, and then owed by the payee.
     """
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
@@ -27,6 +30,8 @@ class CommissionRate(ApiModel):
     starts: Annotated[date, Field(alias="from")]
     fixed: Annotated[int, Field(ge=0, le=MAX_AMOUNT)] = 0
     percent_bps: Annotated[int, Field(ge=0, le=BASIS_POINTS)] = 0
+    tax_bps: Annotated[int, Field(ge=0, le=BASIS_POINTS)] = 0
+    on_manual: bool = False
     currency: Currency
     service_id: Id | None = None
     plan_id: Id | None = None
@@ -39,19 +44,38 @@ class RatesRequest(ApiModel):
 
 
 class CommissionRates(ApiModel):
-    """A practice's rate table. ``default_percent_bps`` holds where no row does."""
+    """A practice's rate table, in the order service, practice, plan.
+
+    ``plan_rates`` is the table of the plan that it is on; ``default_percent_bps`` holds where no
+    row does.
+    """
 
     practice_id: Id
     default_percent_bps: int
+    rates: list[CommissionRate]
+    plan_id: Id | None = None
+    plan_rates: list[CommissionRate] = Field(default_factory=list)
+    updated_at: datetime | None
+    version: int
+
+
+class PlanRates(ApiModel):
+    """A plan's rate table: for every practice on it that has no row of its own. Version 0: none."""
+
+    plan_id: Id
     rates: list[CommissionRate]
     updated_at: datetime | None
     version: int
 
 
 class CommissionStatus(StrEnum):
-    """Pending until the provider has settled, returned once all of it went back."""
+    """Pending until the provider has settled, returned once all of it went back.
+
+    Due: of money that was taken by hand, which the payee owes us.
+    """
 
     PENDING = "pending"
+    DUE = "due"
     COLLECTED = "collected"
     RETURNED = "returned"
 
@@ -63,16 +87,20 @@ class RateUsed(ApiModel):
 
     fixed: int
     percent_bps: int
+    tax_bps: int = 0
+    on_manual: bool = False
     starts: Annotated[date | None, Field(alias="from")]
-    scope: Literal["service", "practice", "default"]
+    scope: Literal["service", "practice", "plan", "default"]
 
 
 class Commission(ApiModel):
     """What was taken of one captured payment, in its one currency.
 
     ``net`` is what is left for the payee: gross − refunded − (commission − commission_returned) −
-    tax_withheld, and − fee where ``fee_paid_by`` is the payee. ``rate`` is null where none was
-    stamped: money taken by hand, and payments from before there were rate tables.
+    tax_withheld, and − fee where ``fee_paid_by`` is the payee. ``commission_tax`` is contained in
+    ``commission``. ``exchange``: what the provider settled it as, in another currency; its fee is
+    there, and not in ``fee`` or ``net``. ``rate`` is null where none was stamped: money taken by
+    hand without commission, and payments from before there were rate tables.
     """
 
     payment_id: Id
@@ -86,10 +114,12 @@ class Commission(ApiModel):
     refunded: Amount
     commission: Amount
     commission_returned: Amount
+    commission_tax: Amount
     fee: Amount
     fee_paid_by: Literal["platform", "payee"]
     tax_withheld: Amount
     net: Amount
+    exchange: ExchangedInto | None = None
     rate: RateUsed | None
     paid_on: date
     created_at: datetime

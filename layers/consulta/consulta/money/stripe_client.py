@@ -14,6 +14,7 @@ from consulta.core import settings
 from consulta.core.errors import NotFound, ProviderFailed
 from consulta.core.observe import count, logger
 from consulta.money.secrets import stripe_secret
+from consulta.money.throttling import RateLimited, seconds
 
 # Seconds to connect and to read. Stripe's own default is 80, longer than any function lives.
 TIMEOUTS_S = (2, 10)
@@ -71,8 +72,8 @@ def translated(operation: str) -> Iterator[None]:
     """Stripe's errors in our words; their text, which may quote what was sent, goes nowhere.
 
     404 → NotFound; an account that is closed to us → AccountUnreachable; a state that does not
-    allow it → WrongState; an id that is taken → AlreadyExists; all else, no answer included →
-    ProviderFailed.
+    allow it → WrongState; an id that is taken → AlreadyExists; 429 → RateLimited; all else, no
+    answer included → ProviderFailed.
     """
     try:
         yield
@@ -106,4 +107,6 @@ def _problem(error: Any) -> Exception:
         return AlreadyExists("The payment provider has it already")
     if error.http_status == HTTPStatus.NOT_FOUND:
         return NotFound("The payment provider has no such object")
+    if error.http_status == HTTPStatus.TOO_MANY_REQUESTS:
+        return RateLimited(seconds((error.headers or {}).get("retry-after")))
     return ProviderFailed()

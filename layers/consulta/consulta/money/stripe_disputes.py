@@ -7,10 +7,12 @@ whose balance is debited; nothing of the transfer comes back unless we reverse i
 from typing import Any
 
 from consulta.core.errors import ProviderFailed
+from consulta.core.money import proportion
 from consulta.core.time import from_epoch, to_epoch
 from consulta.money import stripe_lookup
 from consulta.money.currencies import from_stripe, to_stripe
 from consulta.money.dispute_records import DisputeStatus
+from consulta.money.ledger import Leg
 from consulta.money.provider import Moved, Movement, Operation, ProviderDispute
 from consulta.money.records import PaymentItem
 from consulta.money.stripe_client import client, translated
@@ -33,13 +35,15 @@ class StripeDisputes:
 
     def recover(self, operation: Operation, payment: PaymentItem, amount: int) -> Moved:
         """Reverse a part of the transfer. Raises ProviderFailed where it is not made yet."""
-        params = _moving(operation, payment, amount)
         transfer = _transfer_of(payment)
+        params = _moving(operation, payment, amount)
+        if payment.fx:
+            params["amount"] = _transferred(transfer, payment, amount)["amount"]
         with translated("transfers.reversals.create"):
             made = client().v1.transfers.reversals.create(
                 transfer, params, {"idempotency_key": operation.key}
             )
-        return _moved(made.to_dict())
+        return _moved(made.to_dict(), payment)
 
     def find_recovery(self, operation: Operation, payment: PaymentItem) -> Moved | None:
         """By the operation's id in the metadata, among the reversals of the charge's transfer."""
@@ -47,7 +51,8 @@ class StripeDisputes:
         with translated("transfers.reversals.list"):
             listed = client().v1.transfers.reversals.list(transfer, {"limit": PAGE})
             made = (found.to_dict() for found in listed.auto_paging_iter())
-            return next((_moved(raw) for raw in made if _is_of(operation, raw)), None)
+            found = next((raw for raw in made if _is_of(operation, raw)), None)
+        return _moved(found, payment) if found else None
 
     def give_back(self, operation: Operation, payment: PaymentItem, amount: int) -> Moved:
         """A transfer of its own: a reversal cannot be undone."""
@@ -55,9 +60,11 @@ class StripeDisputes:
             "currency": str(payment.currency).lower(),
             "destination": str(payment.provider_account),
         }
+        if payment.fx:
+            params |= _transferred(_transfer_of(payment), payment, amount)
         with translated("transfers.create"):
             made = client().v1.transfers.create(params, {"idempotency_key": operation.key})
-        return _moved(made.to_dict())
+        return _moved(made.to_dict(), payment)
 
     def find_given_back(self, operation: Operation, payment: PaymentItem) -> Moved | None:
         """By the operation's id in the metadata, among the transfers since the payment was made."""
@@ -69,7 +76,8 @@ class StripeDisputes:
         with translated("transfers.list"):
             listed = client().v1.transfers.list(wanted)
             made = (found.to_dict() for found in listed.auto_paging_iter())
-            return next((_moved(raw) for raw in made if _is_of(operation, raw)), None)
+            found = next((raw for raw in made if _is_of(operation, raw)), None)
+        return _moved(found, payment) if found else None
 
 
 def _moving(operation: Operation, payment: PaymentItem, amount: int) -> dict[str, Any]:
@@ -79,7 +87,19 @@ def _moving(operation: Operation, payment: PaymentItem, amount: int) -> dict[str
             "practice": payment.tenant.practice,
             "payment": payment.item_id,
             "op_id": operation.id,
+            # Of a charge that settled in another currency its transfer is in that one.
+            **({"amount": str(amount)} if payment.fx else {}),
         },
+    }
+
+
+def _transferred(transfer: str, payment: PaymentItem, amount: int) -> dict[str, Any]:
+    """``amount`` of the charge in the currency of its transfer: the same part of it, rounded."""
+    with translated("transfers.retrieve"):
+        made = client().v1.transfers.retrieve(transfer)
+    return {
+        "amount": proportion(made.amount, amount, int(payment.captured)),
+        "currency": made.currency,
     }
 
 
@@ -96,7 +116,13 @@ def _is_of(operation: Operation, raw: dict[str, Any]) -> bool:
     return bool((raw.get("metadata") or {}).get("op_id") == operation.id)
 
 
-def _moved(raw: dict[str, Any]) -> Moved:
+def _moved(raw: dict[str, Any], payment: PaymentItem) -> Moved:
+    if payment.fx:
+        from consulta.money import stripe_exchange  # noqa: PLC0415  # rare: most are not
+
+        is_reversal = raw["object"] == "transfer_reversal"
+        told = stripe_exchange.recovered if is_reversal else stripe_exchange.given_back
+        return Moved(str(raw["balance_transaction"]), int(raw["metadata"]["amount"]), told(raw))
     return Moved(
         str(raw["balance_transaction"]), from_stripe(raw["amount"], raw["currency"].upper())
     )
@@ -126,10 +152,12 @@ def normalised(raw: dict[str, Any], found: stripe_lookup.Found) -> ProviderDispu
 
 
 def _movement(one: dict[str, Any], raw: dict[str, Any], currency: str) -> Movement:
-    """Where the balance is kept in another currency, the dispute's own amount, and no fee."""
-    if one["currency"].upper() != currency:
+    """Where the balance is kept in another currency, the dispute's own amount, and the leg."""
+    kept = one["currency"].upper()
+    if kept != currency:
         amount = from_stripe(raw["amount"], currency)
-        return Movement(one["id"], -amount if one["amount"] < 0 else amount)
+        leg = Leg(kept, from_stripe(one["amount"], kept), from_stripe(one["fee"], kept))
+        return Movement(one["id"], -amount if one["amount"] < 0 else amount, leg=leg)
     return Movement(
         one["id"], from_stripe(one["amount"], currency), from_stripe(one["fee"], currency)
     )

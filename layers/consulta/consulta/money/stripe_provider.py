@@ -13,11 +13,18 @@ from typing import Any
 from consulta.core.errors import Conflict, ProviderFailed
 from consulta.core.time import from_epoch, to_epoch
 from consulta.money.currencies import from_stripe, to_stripe
-from consulta.money.provider import Operation, PaymentDetails, ProviderPayment, ProviderRefund
+from consulta.money.provider import (
+    CheckoutPage,
+    Operation,
+    PaymentDetails,
+    PixCode,
+    ProviderPayment,
+    ProviderRefund,
+)
 from consulta.money.records import PayeeItem, PaymentItem, Provider, RefundState, State
 from consulta.money.stripe_client import WrongState, client, translated
 
-PAYMENT_METHODS = ("card",)
+CARD, PIX = "card", "pix"
 PAGE = 100
 # A lookup goes from a little before our payment was made (clocks differ) to when no hold is left.
 LOOKUP_BEFORE_S, LOOKUP_AFTER_S = 300, 3600
@@ -55,24 +62,58 @@ def is_direct(controller: dict[str, Any] | None) -> bool:
     raise Conflict("The connected account's controller does not allow charges through us")
 
 
-def _account(payee: PayeeItem) -> str:
+def account_of(payee: PayeeItem) -> str:
+    """The payee's account. Raises Conflict where there is none yet."""
     if not payee.stripe_account:
         raise Conflict("The payee has no account at Stripe yet")
     return str(payee.stripe_account)
 
 
-def _options(payee: PayeeItem, key: str = "") -> dict[str, str]:
+def options_of(payee: PayeeItem, key: str = "") -> dict[str, str]:
+    """One call's options: the account where charges are direct, and our idempotency key."""
     options = {"idempotency_key": key} if key else {}
     if is_direct(payee.controller):
-        options["stripe_account"] = _account(payee)
+        options["stripe_account"] = account_of(payee)
     return options
 
 
-def _metadata(payment: PaymentItem, operation: Operation) -> dict[str, str]:
+def metadata_of(payment: PaymentItem, operation: Operation) -> dict[str, str]:
+    """What leads back to our payment from whatever Stripe tells of."""
     return {
         "practice": payment.tenant.practice,
         "payment": payment.item_id,
         "op_id": operation.id,
+    }
+
+
+def charge_params(payment: PaymentItem, payee: PayeeItem, operation: Operation) -> dict[str, Any]:
+    """How the money is taken: whose charge it is, what of it is ours, and when it is captured."""
+    params: dict[str, Any] = {
+        # Neutral on purpose: a service's name is health data.
+        "description": f"Payment {payment.item_id}",
+        "metadata": metadata_of(payment, operation),
+    }
+    if payment.manual_capture:
+        params["capture_method"] = "manual"
+    if payment.commission:
+        fee = to_stripe(int(payment.commission), str(payment.currency))
+        params["application_fee_amount"] = fee
+    if not is_direct(payee.controller):
+        account = account_of(payee)
+        params["transfer_data"] = {"destination": account}
+        if payee.on_behalf_of:
+            params["on_behalf_of"] = account
+    return params
+
+
+def method_params(payment: PaymentItem) -> dict[str, Any]:
+    """By what it can be paid, listed one by one: cards, and Pix for as long as the hold lasts."""
+    if not payment.pix_expires_s:
+        return {"allowed_payment_method_types": [CARD]}
+    return {
+        # payment_method_types under its name since this version of the API
+        "allowed_payment_method_types": [CARD, PIX],
+        "payment_method_options": {PIX: {"expires_after_seconds": int(payment.pix_expires_s)}},
     }
 
 
@@ -89,31 +130,21 @@ class StripeProvider:
         details: PaymentDetails,  # noqa: ARG002  # the payer's device gives them to Stripe itself
     ) -> ProviderPayment:
         """A payment intent, which the browser confirms. Raises Conflict without an account."""
-        account, currency = _account(payee), str(payment.currency)
+        account, currency = account_of(payee), str(payment.currency)
         params: dict[str, Any] = {
             "amount": to_stripe(int(payment.amount), currency),
             "currency": currency.lower(),
-            # payment_method_types under its name since this version of the API
-            "allowed_payment_method_types": list(PAYMENT_METHODS),
-            "description": f"Payment {payment.item_id}",
-            "metadata": _metadata(payment, operation),
             "expand": _EXPAND,
+            **method_params(payment),
+            **charge_params(payment, payee, operation),
         }
-        if payment.manual_capture:
-            params["capture_method"] = "manual"
-        if payment.commission:
-            params["application_fee_amount"] = to_stripe(int(payment.commission), currency)
-        if not is_direct(payee.controller):
-            params["transfer_data"] = {"destination": account}
-            if payee.on_behalf_of:
-                params["on_behalf_of"] = account
         with translated("payment_intents.create"):
-            intent = client().v1.payment_intents.create(params, _options(payee, operation.key))
+            intent = client().v1.payment_intents.create(params, options_of(payee, operation.key))
         return normalised(intent.to_dict(), (), account)
 
     def read(self, provider_id: str, payee: PayeeItem) -> ProviderPayment:
         """The intent with its charge, settlement and refunds."""
-        options = _options(payee)
+        options = options_of(payee)
         with translated("payment_intents.retrieve"):
             intent = (
                 client()
@@ -127,29 +158,34 @@ class StripeProvider:
                     {"payment_intent": provider_id, "limit": PAGE}, options
                 )
                 refunds = [refund.to_dict() for refund in listed.auto_paging_iter()]
-        return normalised(intent, refunds, _account(payee))
+        reading = normalised(intent, refunds, account_of(payee))
+        if is_exchanged(intent):
+            from consulta.money import stripe_exchange  # noqa: PLC0415  # rare: most are not
+
+            return stripe_exchange.told(reading, intent, refunds, options.get("stripe_account", ""))
+        return reading
 
     def capture(self, operation: Operation, provider_id: str, payee: PayeeItem) -> ProviderPayment:
         """Capture all that is authorized; where its state does not allow it, what it is by now."""
         try:
             with translated("payment_intents.capture"):
                 intent = client().v1.payment_intents.capture(
-                    provider_id, {"expand": _EXPAND}, _options(payee, operation.key)
+                    provider_id, {"expand": _EXPAND}, options_of(payee, operation.key)
                 )
         except WrongState:
             return self.read(provider_id, payee)
-        return normalised(intent.to_dict(), (), _account(payee))
+        return normalised(intent.to_dict(), (), account_of(payee))
 
     def cancel(self, operation: Operation, provider_id: str, payee: PayeeItem) -> ProviderPayment:
         """Cancel the intent; where its state no longer allows it, what it is by now."""
         try:
             with translated("payment_intents.cancel"):
                 intent = client().v1.payment_intents.cancel(
-                    provider_id, {"expand": _EXPAND}, _options(payee, operation.key)
+                    provider_id, {"expand": _EXPAND}, options_of(payee, operation.key)
                 )
         except WrongState:
             return self.read(provider_id, payee)
-        return normalised(intent.to_dict(), (), _account(payee))
+        return normalised(intent.to_dict(), (), account_of(payee))
 
     def refund(
         self, operation: Operation, payment: PaymentItem, payee: PayeeItem, amount: int
@@ -159,7 +195,7 @@ class StripeProvider:
         params: dict[str, Any] = {
             "payment_intent": str(payment.provider_id),
             "amount": to_stripe(amount, currency),
-            "metadata": _metadata(payment, operation),
+            "metadata": metadata_of(payment, operation),
         }
         # Stripe refuses either flag where there is nothing to return.
         if payment.commission:
@@ -167,31 +203,60 @@ class StripeProvider:
         if not is_direct(payee.controller):
             params["reverse_transfer"] = True
         with translated("refunds.create"):
-            refund = client().v1.refunds.create(params, _options(payee, operation.key))
+            refund = client().v1.refunds.create(params, options_of(payee, operation.key))
         return _refund(refund.to_dict(), currency)
 
     def find(self, payment: PaymentItem, payee: PayeeItem) -> tuple[ProviderPayment, ...]:
         """Every intent made for ``payment``: what to ask before a late retry (rules §6).
 
-        By metadata, among the intents of the hour after ours was made; Stripe's search would be
-        simpler, but lags behind. Raises ProviderFailed where these are too many to be sure.
+        One that is paid on a page has what was tried there. Others are found by metadata, among the
+        intents of the hour after ours was made; Stripe's search would be simpler, but lags behind.
+        Raises ProviderFailed where these are too many to be sure.
         """
+        if payment.checkout:
+            page = self.read_checkout(payment, payee, payment.created_at)
+            return page.payments if page else ()
         made = to_epoch(payment.created_at)
         created = {"gte": made - LOOKUP_BEFORE_S, "lte": made + LOOKUP_AFTER_S}
         found: list[str] = []
         with translated("payment_intents.list"):
             page = client().v1.payment_intents.list(
-                {"created": created, "limit": PAGE}, _options(payee)
+                {"created": created, "limit": PAGE}, options_of(payee)
             )
             for _ in range(LOOKUP_PAGES):
-                found += [i["id"] for i in page if _is_of(payment, i.to_dict()["metadata"])]
+                found += [i["id"] for i in page if is_of(payment, i.to_dict()["metadata"])]
                 if not page.has_more:
                     return tuple(self.read(intent_id, payee) for intent_id in found)
                 page = page.next_page()
         raise ProviderFailed
 
+    def start_checkout(
+        self, operation: Operation, payment: PaymentItem, payee: PayeeItem, details: PaymentDetails
+    ) -> CheckoutPage:
+        """A Checkout session in payment mode."""
+        from consulta.money import stripe_checkout  # noqa: PLC0415  # only where pages are used
 
-def _is_of(payment: PaymentItem, metadata: dict[str, str]) -> bool:
+        return stripe_checkout.start(operation, payment, payee, details)
+
+    def read_checkout(
+        self, payment: PaymentItem, payee: PayeeItem, since: datetime
+    ) -> CheckoutPage | None:
+        """The session, with its intent once somebody has tried to pay."""
+        from consulta.money import stripe_checkout  # noqa: PLC0415
+
+        found = stripe_checkout.find(payment, payee, since)
+        return stripe_checkout.page_of(found, payee, self.read) if found else None
+
+    def expire_checkout(self, payment: PaymentItem, payee: PayeeItem, page: CheckoutPage) -> None:
+        """Expire the session; Stripe cancels its intent with it, which we may not do ourselves."""
+        from consulta.money import stripe_checkout  # noqa: PLC0415
+
+        del payment
+        stripe_checkout.expire(page.id, payee)
+
+
+def is_of(payment: PaymentItem, metadata: dict[str, str]) -> bool:
+    """Whether that is our payment's metadata."""
     return (metadata.get("practice"), metadata.get("payment")) == (
         payment.tenant.practice,
         payment.item_id,
@@ -234,6 +299,7 @@ def normalised(
         client_secret=intent.get("client_secret") or "",
         action_url=redirect.get("url") or "",
         requires_action=intent["status"] == "requires_action",
+        pix=_pix(intent),
         capture_before=_capture_before(charge),
         paid_at=_paid_at(intent, charge) if state is State.SUCCEEDED else None,
         fee=_fee(settlement, currency),
@@ -241,6 +307,16 @@ def normalised(
         balance_transaction=settlement.get("id", ""),
         refunds=tuple(_refund(refund, currency) for refund in refunds),
         raw={"status": intent["status"]},
+    )
+
+
+def _pix(intent: dict[str, Any]) -> PixCode | None:
+    shown = (intent.get("next_action") or {}).get("pix_display_qr_code") or {}
+    if not shown.get("data"):
+        return None
+    ends = shown.get("expires_at")
+    return PixCode(
+        shown["data"], shown.get("image_url_png") or "", from_epoch(ends) if ends else None
     )
 
 
@@ -260,12 +336,19 @@ def _paid_at(intent: dict[str, Any], charge: dict[str, Any]) -> datetime | None:
 def _fee(settlement: dict[str, Any], currency: str) -> int | None:
     """Stripe's own fee; None before settlement, and where that was in another currency.
 
-    Of a direct charge our commission is in the same list.
+    That one is told by :mod:`consulta.money.stripe_exchange`. Of a direct charge our commission is
+    in the same list.
     """
     if not settlement or settlement["currency"].upper() != currency:
         return None
     own = (d["amount"] for d in settlement["fee_details"] if d["type"] != "application_fee")
     return from_stripe(sum(own), currency)
+
+
+def is_exchanged(intent: dict[str, Any]) -> bool:
+    """Whether its charge has settled in another currency than its own."""
+    settlement = (intent.get("latest_charge") or {}).get("balance_transaction") or {}
+    return bool(settlement) and settlement["currency"] != intent["currency"]
 
 
 def _commission(charge: dict[str, Any], settlement: dict[str, Any], currency: str) -> int | None:

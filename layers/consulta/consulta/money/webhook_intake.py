@@ -35,6 +35,10 @@ Message = dict[str, Any]
 # Read from their payload: the account is closed to us once they are sent.
 STRIPE_PAYLOADS = {"account.application.deauthorized"}
 MERCADOPAGO_PAYLOADS = {"mp-connect"}
+# Of a payload only these go on: whatever else is in it is not ours to keep.
+PAYLOAD_FIELDS = ("id", "object", "action")
+# Events are of some kilobytes; what is larger than this is not looked at.
+MAX_BODY = 1_000_000
 # Ids become parts of keys; a separator in one must not reach another key.
 _ID = re.compile(r"[A-Za-z0-9_.:/-]{1,255}")
 # Stripe's ``v2.core.account[requirements].updated`` has brackets.
@@ -51,14 +55,19 @@ class Intake(settings.Settings):
 
 
 def raw_body(event: Event) -> bytes:
-    """The bytes that were sent. Raises BadRequest where the gateway's base64 is broken."""
+    """The bytes that were sent. Raises BadRequest where there are too many of them, or the
+    gateway's base64 is broken."""
     body = event.get("body") or ""
     if not event.get("isBase64Encoded"):
-        return str(body).encode()
-    try:
-        return base64.b64decode(body, validate=True)
-    except (binascii.Error, ValueError):
-        raise BadRequest("The body cannot be read") from None
+        raw = str(body).encode()
+    else:
+        try:
+            raw = base64.b64decode(body, validate=True)
+        except (binascii.Error, ValueError):
+            raise BadRequest("The body cannot be read") from None
+    if len(raw) > MAX_BODY:
+        raise BadRequest("The body is too large")
+    return raw
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -73,8 +82,10 @@ def parse(body: bytes) -> dict[str, Any]:
 
 
 def _text(value: Any, path: str, pattern: re.Pattern[str] = _ID, *, required: bool = True) -> str:
-    text = "" if value is None else str(value)
-    if (not text and not required) or pattern.fullmatch(text):
+    # Mercado Pago's ids are numbers; True is one too, for Python.
+    right = value is None or (isinstance(value, str | int) and not isinstance(value, bool))
+    text = "" if value is None or not right else str(value)
+    if right and ((not text and not required) or pattern.fullmatch(text)):
         return text
     raise BadRequest(
         "The event cannot be read", errors=(FieldError(f"body.{path}", "not as expected"),)
@@ -83,6 +94,12 @@ def _text(value: Any, path: str, pattern: re.Pattern[str] = _ID, *, required: bo
 
 def _object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _payload(found: dict[str, Any]) -> dict[str, dict[str, str]]:
+    kept = ((name, found.get(name)) for name in PAYLOAD_FIELDS)
+    fields = {n: v for n, v in kept if isinstance(v, str) and _ID.fullmatch(v)}
+    return {"payload": fields}
 
 
 # ---------------------------------------------------------------- what each provider sends
@@ -111,7 +128,7 @@ def stripe_message(event: Event) -> Message:
         "object_id": _text(subject.get("id"), "data.object.id", required=False),
         "api_version": _text(sent.get("api_version"), "api_version", required=False),
     }
-    return message | ({"payload": subject} if kind in STRIPE_PAYLOADS else {})
+    return message | (_payload(subject) if kind in STRIPE_PAYLOADS else {})
 
 
 def mercadopago_message(event: Event) -> Message:
@@ -130,7 +147,10 @@ def mercadopago_message(event: Event) -> Message:
         if fresh is None or not signature.is_by(fresh.signing()):
             raise refusal("x-signature", "does not match")
     sent = parse(raw_body(event))
-    said = _text(_object(sent.get("data")).get("id"), "data.id", required=False)
+    data = _object(sent.get("data"))
+    # A fraud alert (``stop_delivery_op_wh``) has no id of its own, and names the payment instead.
+    named = data.get("id") if data.get("id") is not None else data.get("payment_id")
+    said = _text(named, "data.id", required=False)
     if data_id and said and said.lower() != data_id.lower():
         raise BadRequest(
             "The body is about something else than what was signed",
@@ -147,7 +167,7 @@ def mercadopago_message(event: Event) -> Message:
         "object_id": _text(data_id or said, "data.id", required=False),
         "api_version": _text(sent.get("api_version"), "api_version", required=False),
     }
-    return message | ({"payload": sent} if kind in MERCADOPAGO_PAYLOADS else {})
+    return message | (_payload(sent) if kind in MERCADOPAGO_PAYLOADS else {})
 
 
 # ---------------------------------------------------------------- the function

@@ -121,7 +121,7 @@ def _new(about: Item, due: Due, by: Actor, status: State, **values: Any) -> Noti
         NOTIFICATION,
         by,
         kind=str(due.kind),
-        audience="expert" if due.to_expert else "patient",
+        audience=due.audience,
         status=str(status),
         at=now(),
         **values,

@@ -11,7 +11,7 @@ from consulta.core import mail, settings, table
 from consulta.core.keys import Tenant
 from consulta.core.money import Money, format_money
 from consulta.money.orders import Order
-from consulta.money.records import RefundItem
+from consulta.money.records import PaymentItem, RefundItem
 from consulta.notifications import texts
 from consulta.notifications.records import Kind
 from consulta.notifications.rules import Due
@@ -114,6 +114,18 @@ def about_replaced(due: Due, item: AppointmentItem, people: People, start: datet
     language = people.language
     when = texts.when(start, item.zone, language)
     facts = texts.Facts(practice=people.practice.name, when=when, link=link("appointments"))
+    text = texts.letter(due, facts, language)
+    return Letter(text.subject, text.text)
+
+
+def about_warning(due: Due, payment: PaymentItem, practice: PracticeItem) -> Letter:
+    """To a member: who paid, and for what, is behind the link."""
+    language = texts.language_of(practice.country)
+    facts = texts.Facts(
+        practice=practice.name,
+        when=texts.when(payment.paid_at or payment.created_at, payment.zone, language),
+        link=link("payments", payment.item_id),
+    )
     text = texts.letter(due, facts, language)
     return Letter(text.subject, text.text)
 

@@ -1,4 +1,4 @@
-"""The stored item of a notice: what somebody was told about an appointment, or why not."""
+"""The stored item of a notice: what somebody was told about an item, or why not."""
 
 from enum import StrEnum
 
@@ -31,8 +31,11 @@ class Kind(StrEnum):
     EXPERT_CANCELLED = "expert_cancelled"
     EXPERT_REPLACED = "expert_replaced"
     EXPERT_SERIES = "expert_series"
+    FRAUD_WARNING = "fraud_warning"
 
 
+# To those members who may give money back, each by name: ``n`` is the member's id.
+TO_STAFF = frozenset({Kind.FRAUD_WARNING})
 TO_EXPERT = frozenset(
     {
         Kind.APPROVAL_REQUESTED,
@@ -44,7 +47,7 @@ TO_EXPERT = frozenset(
     }
 )
 # Due by one event alone, whatever the appointment is now: only that event says they no longer are.
-BY_EVENT = frozenset({Kind.SLOT_LOST, Kind.EXPERT_REPLACED})
+BY_EVENT = frozenset({Kind.SLOT_LOST, Kind.EXPERT_REPLACED, Kind.FRAUD_WARNING})
 
 
 class State(StrEnum):
@@ -59,9 +62,9 @@ class State(StrEnum):
 class NotificationItem(Item):
     """One notice, a sub-item of what it is about: NOTIFICATION#<kind>#<n>. It has no address.
 
-    ``audience``: patient, expert. ``reason`` says in a code why it was not sent; ``at`` is of the
-    last change of ``status``. While it is pending nobody else sends it before ``claimed_until``;
-    ``tries`` counts the attempts of which nobody knows whether they sent it.
+    ``audience``: patient, expert, staff. ``reason`` says in a code why it was not sent; ``at`` is
+    of the last change of ``status``. While it is pending nobody else sends it before
+    ``claimed_until``; ``tries`` counts the attempts of which nobody knows whether they sent it.
     """
 
     kind = UnicodeAttribute()

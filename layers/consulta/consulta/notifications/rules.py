@@ -12,7 +12,7 @@ from datetime import datetime
 
 from consulta.core.bus import Event
 from consulta.core.time import from_text
-from consulta.notifications.records import TO_EXPERT, Kind
+from consulta.notifications.records import TO_EXPERT, TO_STAFF, Kind
 from consulta.scheduling.records import OPEN, AppointmentItem, Approval, Status
 
 _BOOKED = frozenset({Kind.BOOKED, Kind.APPROVED, Kind.RESCHEDULED})
@@ -30,6 +30,11 @@ class Due:
     def to_expert(self) -> bool:
         """Whether it is for the expert; else it is for the patient."""
         return self.kind in TO_EXPERT
+
+    @property
+    def audience(self) -> str:
+        """``patient``, ``expert`` or ``staff``."""
+        return "staff" if self.kind in TO_STAFF else "expert" if self.to_expert else "patient"
 
 
 # The second hold of a booking that was approved first, and is to be paid now.

@@ -8,21 +8,13 @@ depend on which locales a machine has.
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
+from consulta.core.language import MONTHS, Language, language_of
 from consulta.core.time import in_zone
 from consulta.notifications.records import Kind
 from consulta.notifications.rules import PAY_APPROVED, Due
 
-Language = Literal["en", "es", "pt"]
-
-# Countries by the language that the most people there read; English is for all others.
-_SPANISH = "AR BO CL CO CR CU DO EC ES GQ GT HN MX NI PA PE PR PY SV UY VE"
-_PORTUGUESE = "AO BR CV GW MO MZ PT ST TL"
-LANGUAGES: dict[str, Language] = {
-    **dict.fromkeys(_SPANISH.split(), "es"),
-    **dict.fromkeys(_PORTUGUESE.split(), "pt"),
-}
+__all__ = ["Facts", "Language", "Letter", "language_of", "letter", "when"]
 
 # What an appointment is called where everybody may look: in calendars.
 APPOINTMENT: dict[Language, str] = {"en": "Appointment", "es": "Cita", "pt": "Consulta"}
@@ -32,23 +24,11 @@ _DAYS: dict[Language, str] = {
     "es": "lunes martes miércoles jueves viernes sábado domingo",
     "pt": "segunda-feira terça-feira quarta-feira quinta-feira sexta-feira sábado domingo",
 }
-_MONTHS: dict[Language, str] = {
-    "en": "January February March April May June July August September October November December",
-    "es": "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre "
-    "diciembre",
-    "pt": "janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro "
-    "dezembro",
-}
 _DATES: dict[Language, str] = {
     "en": "{weekday}, {day} {month} {year} at {clock}",
     "es": "{weekday}, {day} de {month} de {year}, {clock}",
     "pt": "{weekday}, {day} de {month} de {year}, {clock}",
 }
-
-
-def language_of(country: str) -> Language:
-    """The language of a practice's mails, by its ISO 3166-1 country."""
-    return LANGUAGES.get(country, "en")
 
 
 def when(instant: datetime, zone: str, language: Language) -> str:
@@ -60,7 +40,7 @@ def when(instant: datetime, zone: str, language: Language) -> str:
     text = _DATES[language].format(
         weekday=_DAYS[language].split()[local.weekday()],
         day=local.day,
-        month=_MONTHS[language].split()[local.month - 1],
+        month=MONTHS[language].split()[local.month - 1],
         year=local.year,
         clock=local.strftime("%H:%M"),
     )
@@ -177,6 +157,13 @@ _OPENINGS: dict[Language, dict[str, _Opening]] = {
             "You have new appointments",
             "These appointments with you at {practice} were booked.",
         ),
+        Kind.FRAUD_WARNING: (
+            "A payment may be disputed",
+            "The bank that issued a card suspects that a payment to {practice} was not made by "
+            "the card's owner. Nothing has been taken back yet. If you do not know the payer, or "
+            "cannot reach them, giving all of it back now comes before a dispute and its fee. If "
+            "you know that it is right, there is nothing to be done.",
+        ),
     },
     "es": {
         Kind.HOLD: (
@@ -251,6 +238,13 @@ _OPENINGS: dict[Language, dict[str, _Opening]] = {
         Kind.EXPERT_SERIES: (
             "Tienes nuevas citas",
             "Se reservaron estas citas contigo en {practice}.",
+        ),
+        Kind.FRAUD_WARNING: (
+            "Un pago podría ser disputado",
+            "El banco emisor de una tarjeta sospecha que una operación a favor de {practice} no la "
+            "hizo su titular. Todavía no se ha retirado nada. Si no conoces a quien pagó, o no "
+            "puedes contactarle, devolver todo ahora se adelanta a una disputa y a su comisión. "
+            "Si sabes que el pago es correcto, no hace falta hacer nada.",
         ),
     },
     "pt": {
@@ -333,6 +327,13 @@ _OPENINGS: dict[Language, dict[str, _Opening]] = {
         Kind.EXPERT_SERIES: (
             "Novas consultas na sua agenda",
             "Foram marcadas estas consultas na sua agenda em {practice}.",
+        ),
+        Kind.FRAUD_WARNING: (
+            "Um pagamento pode ser contestado",
+            "O banco emissor de um cartão suspeita que uma operação a favor de {practice} não foi "
+            "feita pelo titular. Nada foi retirado ainda. Se não conhece quem pagou, ou não "
+            "consegue entrar em contato, devolver tudo agora evita uma contestação e a sua taxa. "
+            "Se sabe que o pagamento está certo, não é preciso fazer nada.",
         ),
     },
 }

@@ -7,6 +7,7 @@ message back; a mail that it refuses for good is failed, with SES's code.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 from botocore.exceptions import (
@@ -22,13 +23,20 @@ from consulta.core.item import Actor
 from consulta.core.observe import count, failure, logger
 from consulta.core.time import from_text, now
 from consulta.money.placing import SLOT_LOST
-from consulta.money.records import REFUND, RefundItem
-from consulta.notifications import claims, letters, rules
+from consulta.money.records import (
+    FRAUD_WARNING,
+    PAYMENT,
+    REFUND,
+    FraudWarningItem,
+    PaymentItem,
+    RefundItem,
+)
+from consulta.notifications import claims, letters, rules, staff
 from consulta.notifications.claims import NotYet
 from consulta.notifications.letters import Letter, People
 from consulta.notifications.records import Kind, NotificationItem, State
 from consulta.notifications.rules import Due
-from consulta.people.records import MemberItem, PatientItem
+from consulta.people.records import PRACTICE, MemberItem, PatientItem, PracticeItem
 from consulta.scheduling.records import APPOINTMENT, SERIES, AppointmentItem
 from consulta.scheduling.series_records import SeriesItem, SeriesStatus
 
@@ -54,7 +62,12 @@ def process(records: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def handle(event: Event, by: Actor) -> None:
     """One change. Raises :class:`NotYet` and :class:`Postponed` after all else is done."""
-    tell = {APPOINTMENT: _appointment, REFUND: _refund, SERIES: _series}.get(event.entity)
+    tell = {
+        APPOINTMENT: _appointment,
+        REFUND: _refund,
+        SERIES: _series,
+        FRAUD_WARNING: _fraud_warning,
+    }.get(event.entity)
     if tell:
         tell(event, by)
 
@@ -109,6 +122,45 @@ def _series(event: Event, by: Actor) -> None:
             [Due(Kind.SERIES), Due(Kind.EXPERT_SERIES)],
             lambda one, who: letters.about_series(one, series, booked, who),
         )
+
+
+def _fraud_warning(event: Event, by: Actor) -> None:
+    """While a refund would still be earlier than the dispute: to all who may give it."""
+    warning = table.get(FraudWarningItem, event.key)
+    if warning is None:
+        return
+    tenant = event.tenant
+    payment_key, practice_key = (
+        tenant.item(PAYMENT, warning.payment_id),
+        tenant.item(PRACTICE, tenant.practice),
+    )
+    found = table.batch_get_raw([payment_key, practice_key])
+    if payment_key not in found or practice_key not in found:
+        return
+    payment = PaymentItem.read(found[payment_key])
+    practice = PracticeItem.read(found[practice_key])
+    wanted = bool((payment.fraud_warning or {}).get("actionable"))
+    notices = {claims.due_of(notice): notice for notice in claims.of(warning.pk)}
+    again: NotYet | Postponed | None = None
+    for member in staff.who_may(tenant, "payments:manual", "payments:all"):
+        due = Due(Kind.FRAUD_WARNING, member.item_id)
+        notice = notices.get(due)
+        if notice is not None and notice.status != State.PENDING:
+            continue
+        if not wanted and notice is None:
+            claims.skip(warning, due, claims.SUPERSEDED, by)
+            continue
+        try:
+            taken = claims.take(warning, due, notice, by)
+            if taken and wanted:
+                write = partial(letters.about_warning, due, payment, practice)
+                _send(taken, str(member.email), write, by)
+            elif taken:
+                claims.settle(taken, by, State.SKIPPED, reason=claims.SUPERSEDED)
+        except (NotYet, Postponed) as later:
+            again = later
+    if again:
+        raise again
 
 
 Write = Callable[[Due, People], Letter]

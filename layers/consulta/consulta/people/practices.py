@@ -5,7 +5,7 @@ from typing import Any
 
 from consulta.core import ids, keys, table
 from consulta.core.cursor import decode, encode
-from consulta.core.errors import Forbidden, NotFound
+from consulta.core.errors import Forbidden, Invalid, NotFound
 from consulta.core.http import check_version
 from consulta.core.idempotency import LABEL, Idempotent
 from consulta.core.identity import Principal
@@ -16,6 +16,7 @@ from consulta.people import accounts, members, owners, writes
 from consulta.people.policy import default_policy, to_stored
 from consulta.people.records import PRACTICE, PracticeItem
 from consulta.people.schema.practices import (
+    PlanIn,
     PracticeCreated,
     PracticeIn,
     PracticeOut,
@@ -128,7 +129,7 @@ def change(
         raise Forbidden("Only an owner changes the practice's security")
     check_version(if_match, practice.version)
     values: dict[str, Any] = body.model_dump(
-        include={"name", "zone", "stripe_labels"}, exclude_none=True
+        include={"name", "zone", "stripe_labels", "tax_id", "address"}, exclude_none=True
     )
     if body.policy is not None:
         version = int(practice.policy["version"]) + 1
@@ -146,6 +147,30 @@ def change(
     except table.ConditionFailed:
         raise writes.lost_race(if_match) from None
     return to_out(of(by.tenant))
+
+
+def put_plan(by: Principal, practice_id: str, body: PlanIn, if_match: str | None) -> PracticeOut:
+    """Which of the platform's plans a practice is on: for operators. It holds from now on.
+
+    A plan is known by its rate table, even an empty one. Raises NotFound, Invalid,
+    PreconditionFailed, Conflict.
+    """
+    practice = of(Tenant(practice_id))
+    check_version(if_match, practice.version)
+    if body.plan_id is not None and table.get_raw(keys.plan_rates(body.plan_id)) is None:
+        raise Invalid.of("body.plan_id", "No such plan: put its rate table first", "unknown")
+    if body.plan_id == practice.plan_id:
+        return to_out(practice)
+    change = (
+        table.change(practice, by.actor, set_={"plan_id": body.plan_id})
+        if body.plan_id
+        else table.change(practice, by.actor, remove=["plan_id"])
+    )
+    try:
+        table.transact([change])
+    except table.ConditionFailed:
+        raise writes.lost_race(if_match) from None
+    return to_out(of(practice.tenant))
 
 
 def security_of(practice: PracticeItem) -> SecuritySettings:
@@ -166,6 +191,9 @@ def to_out(practice: PracticeItem, *, staff: bool = True) -> PracticeOut:
         policy=practice.policy,
         security=security_of(practice) if staff else None,
         stripe_labels=practice.stripe_labels if staff else None,
+        plan_id=practice.plan_id if staff else None,
+        tax_id=practice.tax_id,
+        address=practice.address,
         created_at=practice.created_at,
         version=int(practice.version),
     )

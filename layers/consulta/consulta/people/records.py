@@ -21,7 +21,9 @@ class PracticeItem(Item):
     """The tenant. ``policy`` is the default of MONEY_AND_BOOKING_RULES §9, copied at booking.
 
     ``security`` is what its owner opened or demands: ``{"mfa_required", "experts_see_all",
-    "self_sign_up"}``, each true or false; what is not there is false.
+    "self_sign_up"}``, each true or false; what is not there is false. ``plan_id`` is the platform's
+    plan that it is on, set by operators: its commission follows. ``tax_id`` and ``address`` stand
+    on receipts; empty is not said.
     """
 
     name = UnicodeAttribute()
@@ -29,6 +31,9 @@ class PracticeItem(Item):
     currency = UnicodeAttribute()
     country = UnicodeAttribute()
     commission_bps = NumberAttribute()
+    plan_id = UnicodeAttribute(null=True)
+    tax_id = UnicodeAttribute(default="")
+    address = UnicodeAttribute(default="")
     policy = JSONAttribute()
     security = JSONAttribute(null=True)
     # What Stripe's catalogue calls services: ``neutral`` words, or the ``service``'s own name.

@@ -9,6 +9,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 from consulta.core import aws, keys, settings, table, trail
 from consulta.core.errors import Busy, NotFound
@@ -51,6 +52,39 @@ def put(tenant: Tenant, report_id: str, name: str, form: Format, body: bytes) ->
         Bucket=_bucket(), Key=key, Body=body, ContentType=CONTENT_TYPES[form]
     )
     return Stored(key, len(body))
+
+
+def put_file(tenant: Tenant, report_id: str, name: str, form: Format, path: Path) -> Stored:
+    """As :func:`put`, from a disk: the file is never in memory as a whole."""
+    key = f"{tenant.practice}/{report_id}/{name}.{form}"
+    with path.open("rb") as file:
+        aws.client("s3", 60).put_object(
+            Bucket=_bucket(), Key=key, Body=file, ContentType=CONTENT_TYPES[form]
+        )
+    return Stored(key, path.stat().st_size)
+
+
+def _part_key(tenant: Tenant, report_id: str, number: int) -> str:
+    return f"{tenant.practice}/{report_id}/parts/{number:05d}.jsonl"
+
+
+def put_part(tenant: Tenant, report_id: str, number: int, body: bytes) -> None:
+    """Store a part of an export, for whoever writes its files; again replaces it."""
+    key = _part_key(tenant, report_id, number)
+    aws.client("s3", 10).put_object(Bucket=_bucket(), Key=key, Body=body)
+
+
+def read_part(tenant: Tenant, report_id: str, number: int) -> bytes:
+    """A part that was stored."""
+    key = _part_key(tenant, report_id, number)
+    body: bytes = aws.client("s3", 10).get_object(Bucket=_bucket(), Key=key)["Body"].read()
+    return body
+
+
+def delete_part(tenant: Tenant, report_id: str, number: int) -> None:
+    """Remove a part, where it still is."""
+    key = _part_key(tenant, report_id, number)
+    aws.client("s3", 10).delete_object(Bucket=_bucket(), Key=key)
 
 
 def presigned(key: str) -> str:

@@ -3,17 +3,25 @@
 from enum import StrEnum
 from typing import Any
 
-from pynamodb.attributes import JSONAttribute, ListAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.attributes import (
+    BooleanAttribute,
+    JSONAttribute,
+    ListAttribute,
+    NumberAttribute,
+    UnicodeAttribute,
+)
 
 from consulta.core.item import InstantAttribute, ListedItem
 
 REPORT, REPORT_SCHEDULE = "REPORT", "REPORTSCHEDULE"
 
 
-class Kind(StrEnum):
+class ReportKind(StrEnum):
     """What a report is about."""
 
     REVENUE = "revenue"
+    # A row for each payment, in place of figures.
+    PAYMENTS = "payments"
 
 
 class Format(StrEnum):
@@ -45,6 +53,10 @@ class ReportItem(ListedItem):
 
     ``files``: {format: {"key": S3 key, "bytes": size}}. ``recipients`` get a mail with links once;
     ``mailed`` holds those that have been sent theirs.
+
+    Of an export of payments: ``filters`` as they were asked for; ``patients`` says that it has
+    their names; ``progress`` {"rows", "percent", "read"}; ``parts`` of it are stored, and
+    ``cursor`` is where the next one begins. ``error`` says in a code why there is none.
     """
 
     kind = UnicodeAttribute()
@@ -57,6 +69,12 @@ class ReportItem(ListedItem):
     state = UnicodeAttribute()
     files = JSONAttribute(default=dict)
     ready_at = InstantAttribute(null=True)
+    filters = JSONAttribute(null=True)
+    patients = BooleanAttribute(default=False)
+    progress = JSONAttribute(null=True)
+    parts = NumberAttribute(default=0)
+    cursor = JSONAttribute(null=True)
+    error = UnicodeAttribute(null=True)
 
 
 class ReportScheduleItem(ListedItem):

@@ -46,4 +46,9 @@ def _plain(column: Column, cell: Cell) -> str:
         case int():
             return str(cell)
         case str():
-            return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
+            return guarded(cell)
+
+
+def guarded(text: str) -> str:
+    """What a spreadsheet would take for a formula begins with an apostrophe instead."""
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

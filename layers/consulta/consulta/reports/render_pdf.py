@@ -1,23 +1,17 @@
 """A report as a PDF to read and to print: A4 portrait, one accent colour, page x of y."""
 
 import io
-import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from functools import cache
-from typing import Any, Literal
-from xml.sax.saxutils import escape
+from typing import Any
 
 from reportlab.graphics.charts.barcharts import VerticalBarChart
 from reportlab.graphics.shapes import Drawing, Rect, String
-from reportlab.lib.colors import Color, HexColor, white
+from reportlab.lib.colors import HexColor, white
 from reportlab.lib.enums import TA_LEFT, TA_RIGHT
 from reportlab.lib.pagesizes import A4
-from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
-from reportlab.pdfbase import pdfmetrics
-from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import (
     BaseDocTemplate,
@@ -25,7 +19,6 @@ from reportlab.platypus import (
     Flowable,
     Frame,
     PageTemplate,
-    Paragraph,
     Spacer,
     Table,
     TableStyle,
@@ -34,15 +27,25 @@ from reportlab.platypus import (
 from consulta.core.money import Money, format_money
 from consulta.core.time import in_zone
 from consulta.reports.document import Cell, Column, Document, Measure, Period, Section, Series
+from consulta.reports.typeface import (
+    BLUE,
+    BOLD,
+    GREY,
+    INK,
+    PALE,
+    RULE,
+    TEXT,
+    Side,
+    clip,
+    glyphs,
+    paragraph,
+    printable,
+    text_width,
+)
 
-type _Side = Literal[0, 2]  # TA_LEFT, TA_RIGHT
-
-_BLUE, _INK, _GREY = HexColor("#3B82F6"), HexColor("#111827"), HexColor("#6B7280")
-_RULE, _PALE = HexColor("#E5E7EB"), HexColor("#F9FAFB")
-_SERIES_COLOURS = (_BLUE, HexColor("#9CA3AF"), HexColor("#374151"), HexColor("#D1D5DB"))
+_SERIES_COLOURS = (BLUE, HexColor("#9CA3AF"), HexColor("#374151"), HexColor("#D1D5DB"))
 _MARGIN, _TOP, _BOTTOM = 20 * mm, 22 * mm, 26 * mm
 _WIDTH = A4[0] - 2 * _MARGIN
-_TEXT, _BOLD = "Vera", "VeraBd"
 _CARDS_PER_ROW = 4
 _MOST_AXIS_LABELS = 12
 _DASH = "\N{EN DASH}"
@@ -54,11 +57,9 @@ def render_pdf(document: Document) -> bytes:
     """One part per section: headline figures, a bar chart, and the table with its totals.
 
     A section without anything shows its zero totals and says so, in place of the chart and of the
-    rows, all of which are zero. The font is Bitstream Vera, which comes with reportlab and covers
-    Western European languages, and of Central European letters only Čč Ćć Đđ Łł Šš Žž Şş Ğğ İı;
-    any other letter is shown without its mark (Ę as E), and what is no Latin letter as "?".
+    rows, all of which are zero. :mod:`consulta.reports.typeface` says which letters there are.
     """
-    _glyphs()
+    glyphs()
     # Drawn twice, since the first page already says how many there are.
     _, pages = _draw(document, pages=0)
     return _draw(document, pages)[0]
@@ -78,7 +79,7 @@ def _draw(document: Document, pages: int) -> tuple[bytes, int]:
     template = BaseDocTemplate(
         target,
         pagesize=A4,
-        title=_printable(document.title),
+        title=printable(document.title),
         author="Consulta",
         subject=_days(document.period),
         creator="Consulta",
@@ -97,8 +98,8 @@ class _Furniture:
 
     def __init__(self, document: Document, pages: int) -> None:
         period = document.period
-        self._head = _clip(document.title, 80)
-        self._practice = _clip(document.practice_name, 60)
+        self._head = clip(document.title, 80)
+        self._practice = clip(document.practice_name, 60)
         made = _moment(document.generated_at, period.zone)
         self._period = f"{_days(period)} ({period.zone})  ·  Generated {made}"
         self._pages = pages
@@ -106,12 +107,12 @@ class _Furniture:
     def draw(self, canvas: Canvas, template: BaseDocTemplate) -> None:
         right = A4[0] - _MARGIN
         canvas.saveState()
-        canvas.setFillColor(_GREY)
-        canvas.setFont(_TEXT, 7)
+        canvas.setFillColor(GREY)
+        canvas.setFont(TEXT, 7)
         if template.page > 1:
             canvas.drawString(_MARGIN, A4[1] - 14 * mm, self._head)
             canvas.drawRightString(right, A4[1] - 14 * mm, self._practice)
-        canvas.setStrokeColor(_RULE)
+        canvas.setStrokeColor(RULE)
         canvas.setLineWidth(0.5)
         canvas.line(_MARGIN, 18 * mm, right, 18 * mm)
         canvas.drawString(_MARGIN, 13.5 * mm, self._practice)
@@ -124,9 +125,9 @@ def _story(document: Document) -> list[Flowable]:
     period = document.period
     as_of = _moment(document.as_of, period.zone)
     story: list[Flowable] = [
-        _paragraph(_clip(document.practice_name, 120), 9, _BLUE, font=_BOLD, after=3),
-        _paragraph(document.title, 20, _INK, font=_BOLD, after=5),
-        _paragraph(f"{_days(period)}  ·  {period.zone}  ·  Figures as of {as_of}", 8.5, _GREY),
+        paragraph(clip(document.practice_name, 120), 9, BLUE, font=BOLD, after=3),
+        paragraph(document.title, 20, INK, font=BOLD, after=5),
+        paragraph(f"{_days(period)}  ·  {period.zone}  ·  Figures as of {as_of}", 8.5, GREY),
         Spacer(0, 5 * mm),
     ]
     for number, section in enumerate(document.sections):
@@ -146,7 +147,7 @@ def _section(section: Section) -> list[Flowable]:
     if section.summary:
         parts += [_cards(section), Spacer(0, 6 * mm)]
     if section.is_empty:
-        parts += [_paragraph(_NOTHING, 9, _GREY), Spacer(0, 4 * mm)]
+        parts += [paragraph(_NOTHING, 9, GREY), Spacer(0, 4 * mm)]
     elif section.series and section.series[0].points:
         parts += [_chart(section.series), Spacer(0, 6 * mm)]
     parts.append(_table(section))
@@ -154,7 +155,7 @@ def _section(section: Section) -> list[Flowable]:
 
 
 def _heading(title: str, unit: str) -> Table:
-    cells = [_paragraph(title, 12, _INK, font=_BOLD), _paragraph(unit, 8, _GREY, TA_RIGHT)]
+    cells = [paragraph(title, 12, INK, font=BOLD), paragraph(unit, 8, GREY, TA_RIGHT)]
     heading = Table([cells], colWidths=[_WIDTH * 0.7, _WIDTH * 0.3])
     heading.setStyle(
         TableStyle(
@@ -162,7 +163,7 @@ def _heading(title: str, unit: str) -> Table:
                 ("LEFTPADDING", (0, 0), (-1, -1), 0),
                 ("RIGHTPADDING", (0, 0), (-1, -1), 0),
                 ("VALIGN", (0, 0), (-1, -1), "BOTTOM"),
-                ("LINEBELOW", (0, 0), (-1, -1), 1.2, _BLUE),
+                ("LINEBELOW", (0, 0), (-1, -1), 1.2, BLUE),
             ]
         )
     )
@@ -175,9 +176,9 @@ def _cards(section: Section) -> Table:
     lines = -(-len(figures) // _CARDS_PER_ROW)
     across = -(-len(figures) // lines)
     width = _WIDTH / across
-    size = min(12.0, *(12 * (width - 18) / _width(value, _BOLD, 12) for _, value in figures))
+    size = min(12.0, *(12 * (width - 18) / text_width(value, BOLD, 12) for _, value in figures))
     cards: list[list[Flowable]] = [
-        [_paragraph(label, 7.5, _GREY, after=3), _paragraph(value, size, _INK, font=_BOLD)]
+        [paragraph(label, 7.5, GREY, after=3), paragraph(value, size, INK, font=BOLD)]
         for label, value in figures
     ]
     blank = -len(cards) % across
@@ -188,7 +189,7 @@ def _cards(section: Section) -> Table:
     table.setStyle(
         TableStyle(
             [
-                ("BACKGROUND", (0, 0), (-1, -1), _PALE),
+                ("BACKGROUND", (0, 0), (-1, -1), PALE),
                 *unused,
                 ("LINEABOVE", (0, 1), (-1, -1), 4, white),
                 ("LINEAFTER", (0, 0), (-2, -1), 4, white),
@@ -210,7 +211,7 @@ def _chart(series: Sequence[Series]) -> Drawing:
     whole = all(isinstance(value, int) for one in series for _, value in one.points)
     low, high, step = _ticks([value for run in values for value in run], whole)
     places = max(0, -int(step.normalize().as_tuple().exponent))
-    left = 8 + max(_width(f"{edge:,.{places}f}", _TEXT, 7) for edge in (low, high))
+    left = 8 + max(text_width(f"{edge:,.{places}f}", TEXT, 7) for edge in (low, high))
 
     bars: Any = VerticalBarChart()  # a widget made of settings
     bars.x, bars.y = left, bottom
@@ -225,16 +226,16 @@ def _chart(series: Sequence[Series]) -> Drawing:
     axis.valueMin, axis.valueMax, axis.valueStep = float(low), float(high), float(step)
     axis.labelTextFormat = lambda value: f"{value:,.{places}f}"
     axis.visibleAxis, axis.visibleTicks, axis.visibleGrid = False, False, True
-    axis.gridStrokeColor, axis.gridStrokeWidth = _RULE, 0.5
-    axis.labels.fontName, axis.labels.fontSize, axis.labels.fillColor = _TEXT, 7, _GREY
+    axis.gridStrokeColor, axis.gridStrokeWidth = RULE, 0.5
+    axis.labels.fontName, axis.labels.fontSize, axis.labels.fillColor = TEXT, 7, GREY
 
-    names = [_printable(label) for label, _ in series[0].points]
+    names = [printable(label) for label, _ in series[0].points]
     every = -(-len(names) // _MOST_AXIS_LABELS)
     across = bars.categoryAxis
     across.categoryNames = [n if at % every == 0 else "" for at, n in enumerate(names)]
     across.labelAxisMode = "low"
-    across.visibleTicks, across.strokeColor, across.strokeWidth = False, _GREY, 0.5
-    across.labels.fontName, across.labels.fontSize, across.labels.fillColor = _TEXT, 7, _GREY
+    across.visibleTicks, across.strokeColor, across.strokeWidth = False, GREY, 0.5
+    across.labels.fontName, across.labels.fontSize, across.labels.fillColor = TEXT, 7, GREY
     across.labels.dy = -4
 
     drawing = Drawing(_WIDTH, height)
@@ -242,14 +243,14 @@ def _chart(series: Sequence[Series]) -> Drawing:
     at = left
     for number, one in enumerate(series):
         colour = _SERIES_COLOURS[number % len(_SERIES_COLOURS)]
-        label = _clip(one.label, 40)
+        label = clip(one.label, 40)
         swatch = Rect(at, height - 9, 7, 7)
         swatch.fillColor, swatch.strokeColor = colour, None
         drawing.add(swatch)
         drawing.add(
-            String(at + 11, height - 8.5, label, fontName=_TEXT, fontSize=7.5, fillColor=_GREY)
+            String(at + 11, height - 8.5, label, fontName=TEXT, fontSize=7.5, fillColor=GREY)
         )
-        at += 11 + _width(label, _TEXT, 7.5) + 16
+        at += 11 + text_width(label, TEXT, 7.5) + 16
     return drawing
 
 
@@ -281,31 +282,31 @@ def _table(section: Section) -> Table:
     size, widths = _layout(table.columns, texts)
     last = len(texts)
     body: list[list[Any]] = [
-        [_paragraph(c.title, size, _GREY, _side(c), font=_BOLD) for c in table.columns]
+        [paragraph(c.title, size, GREY, _side(c), font=BOLD) for c in table.columns]
     ]
     for number, line in enumerate(texts, start=1):
-        font = _BOLD if number == last else _TEXT
+        font = BOLD if number == last else TEXT
         body.append(
             [
-                _paragraph(text, size, _INK, font=font) if column.kind == "text" else text
+                paragraph(text, size, INK, font=font) if column.kind == "text" else text
                 for column, text in zip(table.columns, line, strict=True)
             ]
         )
     drawn = Table(body, colWidths=widths, repeatRows=1)
     style: list[tuple[Any, ...]] = [
-        ("FONT", (0, 0), (-1, -2), _TEXT, size, size * 1.25),
-        ("FONT", (0, -1), (-1, -1), _BOLD, size, size * 1.25),
-        ("TEXTCOLOR", (0, 0), (-1, -1), _INK),
+        ("FONT", (0, 0), (-1, -2), TEXT, size, size * 1.25),
+        ("FONT", (0, -1), (-1, -1), BOLD, size, size * 1.25),
+        ("TEXTCOLOR", (0, 0), (-1, -1), INK),
         ("VALIGN", (0, 0), (-1, 0), "BOTTOM"),
         ("VALIGN", (0, 1), (-1, -1), "TOP"),
         ("LEFTPADDING", (0, 0), (-1, -1), 4),
         ("RIGHTPADDING", (0, 0), (-1, -1), 4),
         ("TOPPADDING", (0, 0), (-1, -1), 3.2),
         ("BOTTOMPADDING", (0, 0), (-1, -1), 3.2),
-        ("LINEBELOW", (0, 0), (-1, 0), 0.8, _GREY),
-        ("LINEBELOW", (0, 1), (-1, -2), 0.4, _RULE),
-        ("LINEABOVE", (0, -1), (-1, -1), 0.8, _GREY),
-        ("BACKGROUND", (0, -1), (-1, -1), _PALE),
+        ("LINEBELOW", (0, 0), (-1, 0), 0.8, GREY),
+        ("LINEBELOW", (0, 1), (-1, -2), 0.4, RULE),
+        ("LINEABOVE", (0, -1), (-1, -1), 0.8, GREY),
+        ("BACKGROUND", (0, -1), (-1, -1), PALE),
         # The totals never stand alone on the last page.
         ("NOSPLIT", (0, -2), (-1, -1)),
     ]
@@ -321,11 +322,11 @@ def _layout(columns: Sequence[Column], texts: Sequence[Sequence[str]]) -> tuple[
     for size in (8.0, 7.0, 6.0, 5.0):
         natural, least = [], []
         for index, column in enumerate(columns):
-            title = _printable(column.title)
-            widest = max(_width(line[index], _BOLD, size) for line in texts)
-            word = max((_width(word, _BOLD, size) for word in title.split()), default=0)
+            title = printable(column.title)
+            widest = max(text_width(line[index], BOLD, size) for line in texts)
+            word = max((text_width(word, BOLD, size) for word in title.split()), default=0)
             wrapped = min(widest, 14 * size) if column.kind == "text" else widest
-            natural.append(9 + max(_width(title, _BOLD, size), widest))
+            natural.append(9 + max(text_width(title, BOLD, size), widest))
             least.append(9 + max(word, wrapped))
         if sum(least) <= _WIDTH:
             break
@@ -339,7 +340,7 @@ def _layout(columns: Sequence[Column], texts: Sequence[Sequence[str]]) -> tuple[
     return size, [width * _WIDTH / sum(fitted) for width in fitted]
 
 
-def _side(column: Column) -> _Side:
+def _side(column: Column) -> Side:
     return TA_LEFT if column.kind in {"text", "date"} else TA_RIGHT
 
 
@@ -356,7 +357,7 @@ def _cell(column: Column, cell: Cell) -> str:
         case int():
             return f"{cell:,}"
         case str():
-            return _clip(cell, _LONGEST_TEXT)
+            return clip(cell, _LONGEST_TEXT)
 
 
 def _measure(value: Measure) -> str:
@@ -375,51 +376,3 @@ def _days(period: Period) -> str:
 def _moment(instant: datetime, zone: str) -> str:
     local = in_zone(instant, zone)
     return f"{local.day} {local:%b %Y %H:%M}"
-
-
-def _paragraph(
-    text: str,
-    size: float,
-    colour: Color,
-    alignment: _Side = TA_LEFT,
-    *,
-    font: str = _TEXT,
-    after: float = 0,
-) -> Paragraph:
-    style = ParagraphStyle(
-        "text",
-        fontName=font,
-        fontSize=size,
-        leading=size * 1.25,
-        textColor=colour,
-        alignment=alignment,
-        spaceAfter=after,
-    )
-    return Paragraph(escape(_printable(text)), style)
-
-
-def _width(text: str, font: str, size: float) -> float:
-    return float(pdfmetrics.stringWidth(text, font, size))
-
-
-def _clip(text: str, longest: int) -> str:
-    shown = _printable(text)
-    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
-
-
-@cache
-def _glyphs() -> frozenset[int]:
-    """Register the fonts with reportlab, once, and say which code points they have."""
-    fonts = [TTFont(name, f"{name}.ttf") for name in (_TEXT, _BOLD)]
-    for font in fonts:
-        pdfmetrics.registerFont(font)
-    return frozenset.intersection(*(frozenset(font.face.charToGlyph) for font in fonts))
-
-
-def _printable(text: str) -> str:
-    """``text`` in letters that the font has; see :func:`render_pdf` for what becomes of others."""
-    shown = []
-    for letter in unicodedata.normalize("NFC", " ".join(text.split())):
-        plain = letter if ord(letter) in _glyphs() else unicodedata.normalize("NFKD", letter)[0]
-        shown.append(plain if ord(plain) in _glyphs() else "?")
-    return "".join(shown)

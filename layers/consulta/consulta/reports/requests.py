@@ -8,7 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from ulid import ULID
 
 from consulta.core import aws, cursor, settings, table, trail
-from consulta.core.errors import Busy, NotFound
+from consulta.core.errors import Busy, Forbidden, NotFound
 from consulta.core.idempotency import Idempotent
 from consulta.core.identity import Principal
 from consulta.core.ids import new_id
@@ -16,8 +16,15 @@ from consulta.core.item import Actor
 from consulta.core.keys import Tenant
 from consulta.core.time import now, to_text
 from consulta.reports import files
-from consulta.reports.records import REPORT, Format, Kind, ReportItem, State
-from consulta.reports.schema import Report, ReportFile, ReportPage, ReportRequest
+from consulta.reports.records import REPORT, Format, ReportItem, ReportKind, State
+from consulta.reports.schema import (
+    ExportFilter,
+    ExportProgress,
+    Report,
+    ReportFile,
+    ReportPage,
+    ReportRequest,
+)
 
 
 class QueueSettings(settings.Settings):
@@ -27,8 +34,14 @@ class QueueSettings(settings.Settings):
 
 
 def request(caller: Principal, body: ReportRequest, key: str | None) -> Report:
-    """Ask for a report; it is made by the worker, so the answer is its resource to poll."""
+    """Ask for a report; it is made by the worker, so the answer is its resource to poll.
+
+    Raises Forbidden for an export of payments that the caller may not see, Invalid, Busy.
+    """
     tenant = caller.tenant
+    exports = body.kind is ReportKind.PAYMENTS
+    if exports and not _sees_payments(caller):
+        raise Forbidden("An export of payments is for who sees all of them")
     once = Idempotent.of(tenant, caller.person, key, body)
     if once.result:
         return get(caller, once.result)
@@ -42,6 +55,11 @@ def request(caller: Principal, body: ReportRequest, key: str | None) -> Report:
         formats=body.formats,
         recipients=[str(address) for address in body.recipients],
     )
+    if exports:
+        # A mail is forwarded: what it links to names no patients.
+        item.patients = caller.sees_patients and not body.recipients
+        given = body.filters.model_dump(mode="json", exclude_none=True) if body.filters else {}
+        item.filters = given or None
     queue(item, once)
     return to_api(item)
 
@@ -67,7 +85,7 @@ def new_report(
     report_id: str,
     by: Actor,
     *,
-    kind: Kind,
+    kind: ReportKind,
     first: date,
     last: date,
     formats: list[Format],
@@ -135,7 +153,7 @@ def page(caller: Principal, limit: int, cursor_: str | None) -> ReportPage:
 
 def _told(caller: Principal, items: list[ReportItem]) -> list[Report]:
     """Reports with addresses that open their files: recorded as an export, or not given out."""
-    exported = [item.item_id for item in items if item.files]
+    exported = [item.item_id for item in items if item.files and _may_open(caller, item)]
     if exported and not trail.record(
         "exported",
         caller.practice,
@@ -145,15 +163,27 @@ def _told(caller: Principal, items: list[ReportItem]) -> list[Report]:
         facts={"reports": " ".join(exported)},
     ):
         raise Busy("The export cannot be recorded now, try again")
-    return [to_api(item) for item in items]
+    return [to_api(item, is_open=_may_open(caller, item)) for item in items]
 
 
-def to_api(item: ReportItem) -> Report:
-    """The report as the API shows it."""
+def _sees_payments(caller: Principal) -> bool:
+    return caller.may("payments:read") and caller.sees_all("payments")
+
+
+def _may_open(caller: Principal, item: ReportItem) -> bool:
+    """Whether the caller may see what is in the report's files."""
+    if item.kind != ReportKind.PAYMENTS:
+        return True
+    return _sees_payments(caller) and (not item.patients or caller.may("patients:read"))
+
+
+def to_api(item: ReportItem, *, is_open: bool = True) -> Report:
+    """The report as the API shows it; without its files where they are not the caller's to see."""
+    progress = item.progress
     expires_at = now() + files.PRESIGNED_FOR
     return Report(
         id=item.item_id,
-        kind=Kind(item.kind),
+        kind=ReportKind(item.kind),
         first_day=date.fromisoformat(item.first_day),
         last_day=date.fromisoformat(item.last_day),
         formats=[Format(form) for form in item.formats],
@@ -166,9 +196,14 @@ def to_api(item: ReportItem) -> Report:
                 url=files.presigned(stored["key"]),
                 expires_at=expires_at,
             )
-            for form, stored in sorted(item.files.items())
+            for form, stored in sorted(item.files.items() if is_open else ())
         ],
         created_at=item.created_at,
         ready_at=item.ready_at,
+        filters=ExportFilter.model_validate(item.filters) if item.filters else None,
+        progress=ExportProgress(rows=progress["rows"], percent=progress["percent"])
+        if progress
+        else None,
+        error=item.error,
         version=int(item.version),
     )

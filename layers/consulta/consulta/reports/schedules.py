@@ -15,7 +15,7 @@ from consulta.reports.records import (
     REPORT_SCHEDULE,
     Format,
     Frequency,
-    Kind,
+    ReportKind,
     ReportScheduleItem,
 )
 from consulta.reports.schema import (
@@ -132,7 +132,7 @@ def run(caller: Principal, schedule_id: str) -> Report:
         caller.tenant,
         new_id("rep"),
         caller.actor,
-        kind=Kind(item.kind),
+        kind=ReportKind(item.kind),
         first=first,
         last=last,
         formats=[Format(form) for form in item.formats],
@@ -184,7 +184,7 @@ def to_api(item: ReportScheduleItem) -> ReportSchedule:
     """The schedule as the API shows it."""
     return ReportSchedule(
         id=item.item_id,
-        kind=Kind(item.kind),
+        kind=ReportKind(item.kind),
         frequency=Frequency(item.frequency),
         time=item.time,
         weekday=_int(item.weekday),

@@ -16,8 +16,8 @@ from consulta.reports.records import (
     REPORT_SCHEDULE,
     Format,
     Frequency,
-    Kind,
     ReportItem,
+    ReportKind,
     ReportScheduleItem,
     State,
 )
@@ -43,9 +43,28 @@ def handle(message: dict[str, Any], request_id: str) -> None:
     if item is None:
         return
     by = Actor("report-worker", request_id)
-    if item.state != State.READY:
+    if item.kind == ReportKind.PAYMENTS:
+        exported = _export(tenant, practice, item, by)
+        if exported is None:
+            return
+        item = exported
+    elif item.state != State.READY:
         item = _make(tenant, practice, item, by)
     _mail(practice, item, by)
+
+
+def _export(
+    tenant: Tenant, practice: PracticeItem, item: ReportItem, by: Actor
+) -> ReportItem | None:
+    """None where it goes on in another message, or will never be."""
+    from consulta.reports import payment_export  # noqa: PLC0415  # only where one was asked for
+
+    if item.state == State.READY:
+        payment_export.tidy(item)
+        return item
+    if item.state == State.FAILED and item.error:
+        return None
+    return payment_export.go_on(tenant, practice, item, by)
 
 
 def give_up(message: dict[str, Any], request_id: str) -> None:
@@ -69,7 +88,7 @@ def _scheduled(tenant: Tenant, message: dict[str, Any], request_id: str) -> Repo
         tenant,
         requests.report_id_for(schedule.item_id, message["at"]),
         Actor("schedule", request_id),
-        kind=Kind(schedule.kind),
+        kind=ReportKind(schedule.kind),
         first=first,
         last=last,
         formats=[Format(form) for form in schedule.formats],

@@ -32,6 +32,7 @@ from consulta.scheduling.drafts import (
 )
 from consulta.scheduling.lifecycle import approve_until
 from consulta.scheduling.offers import Offer
+from consulta.scheduling.pricing import owed
 from consulta.scheduling.records import (
     APPOINTMENT,
     SERVICE,
@@ -241,9 +242,8 @@ class _Placing:
             **placed_at(practice, appointment_id, offer, wanted.patient_id, wanted.start),
             status=str(Status.CONFIRMED),
             payment_status=str(PaymentStatus.NOT_REQUIRED),
-            price=int(service.price),
-            currency=service.currency,
-            order_id=ids.new_id("ord"),
+            **owed(service),
+            order_id=ids.related(appointment_id, "ord"),
             policy=policy_of(practice, offer),
             seats=offer.seats,
             location=service.location,
@@ -279,6 +279,7 @@ class _Placing:
         item, wanted, instant = draft.item, self.wanted, now()
         if self.package is not None:
             item.price, item.package_id = 0, self.package.item_id
+            item.tax = item.deposit = None
             item.payment_status = str(PaymentStatus.PACKAGE)
         elif item.price:
             item.payment_status = str(PaymentStatus.UNPAID)

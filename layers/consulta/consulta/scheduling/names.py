@@ -9,7 +9,7 @@ from consulta.core.time import in_zone
 from consulta.people.records import EXPERT, PATIENT
 from consulta.scheduling.records import SERVICE, AppointmentItem, PaymentStatus, Status
 from consulta.scheduling.schema.appointments import Appointment, CancelReason, Ref
-from consulta.scheduling.schema.fields import Price
+from consulta.scheduling.schema.fields import AppliedTax, Price
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,8 @@ def shown(appointment: AppointmentItem, names: Names) -> Appointment:
         end=in_zone(a.end, a.zone),
         zone=a.zone,
         price=Price(amount=int(a.price), currency=a.currency),
+        tax=AppliedTax.model_validate(a.tax) if a.tax else None,
+        deposit=Price(amount=int(a.deposit), currency=a.currency) if a.deposit else None,
         order_id=a.order_id,
         payment_id=a.payment_id,
         hold_expires_at=a.hold_expires_at,

@@ -13,11 +13,12 @@ from consulta.core.keys import Key, Tenant
 from consulta.core.permissions import Role
 from consulta.core.time import from_epoch, in_zone, local_day, now, to_epoch
 from consulta.people.records import EXPERT, PRACTICE, ExpertItem
-from consulta.scheduling import availability, closures, slots
+from consulta.scheduling import availability, closures, pricing, slots
 from consulta.scheduling.busy import group_of
 from consulta.scheduling.closures import Closed
 from consulta.scheduling.occupancy import WORKERS, Rooms, read_busy, read_rooms
 from consulta.scheduling.records import SERVICE, AvailabilityItem, ServiceItem
+from consulta.scheduling.schema.fields import AppliedTax, Price
 from consulta.scheduling.schema.slots import Slot, Slots, UnavailableDay
 from consulta.scheduling.slots import Busy, DayReason, Hours, Limits
 from consulta.scheduling.wall import YEARS
@@ -309,6 +310,7 @@ def free_slots(
         zone=shown,
         service_id=service_id,
         expert_id=None if is_any else expert_id,
+        **_terms(service),
         slots=[
             Slot(
                 start=in_zone(from_epoch(start), shown),
@@ -322,6 +324,17 @@ def free_slots(
         until=in_zone(from_epoch(until), shown) if until < ends else None,
         days=_explained(every, shown, begins, until, instant) if explain else None,
     )
+
+
+def _terms(service: ServiceItem) -> dict[str, Any]:
+    """What one of its times costs."""
+    terms = pricing.owed(service)
+    currency, tax, deposit = terms["currency"], terms["tax"], terms["deposit"]
+    return {
+        "price": Price(amount=terms["price"], currency=currency),
+        "tax": AppliedTax.model_validate(tax) if tax else None,
+        "deposit": Price(amount=deposit, currency=currency) if deposit else None,
+    }
 
 
 def _check_range(low: datetime, high: datetime) -> None:

@@ -28,6 +28,7 @@ from consulta.people.records import (
     PracticeItem,
 )
 from consulta.scheduling.package_sessions import USABLE, appointment_ids, key
+from consulta.scheduling.pricing import owed
 from consulta.scheduling.records import (
     PACKAGE,
     SERVICE,
@@ -35,7 +36,7 @@ from consulta.scheduling.records import (
     PaymentStatus,
     ServiceItem,
 )
-from consulta.scheduling.schema.fields import Price
+from consulta.scheduling.schema.fields import AppliedTax, Price
 from consulta.scheduling.schema.packages import (
     PackageDetail,
     PackageFilter,
@@ -121,6 +122,8 @@ def _item(
 ) -> PackageItem:
     tenant, instant, package_id = by.tenant, now(), ids.new_id("pkg")
     local, place = in_zone(instant, practice.zone), f"{to_text(instant)}#{package_id}"
+    # A package is paid as a whole.
+    terms = {name: value for name, value in owed(service).items() if name != "deposit"}
     return PackageItem.create(
         tenant.item(PACKAGE, package_id),
         PACKAGE,
@@ -128,11 +131,10 @@ def _item(
         service_id=service.item_id,
         expert_id=expert_id,
         patient_id=patient_id,
-        order_id=ids.new_id("ord"),
+        order_id=ids.related(package_id, "ord"),
         status=str(PackageStatus.PENDING),
         payment_status=str(PaymentStatus.UNPAID),
-        price=int(service.price),
-        currency=service.currency,
+        **terms,
         sessions=int(service.sessions),
         validity_days=int(service.validity_days),
         policy=practice.policy,
@@ -271,6 +273,7 @@ def to_api(item: PackageItem) -> SoldPackage:
         status=status,
         payment_status=PaymentStatus(item.payment_status),
         price=Price(amount=int(item.price), currency=item.currency),
+        tax=AppliedTax.model_validate(item.tax) if item.tax else None,
         sessions=int(item.sessions),
         used=int(item.used),
         remaining=left,

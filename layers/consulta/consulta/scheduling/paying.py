@@ -19,7 +19,12 @@ _ACCOUNTS = {"stripe": ("stripe_account",), "mercadopago": ("mercadopago_user",)
 _ANY_ACCOUNT = ("stripe_account", "mercadopago_user")
 # Money of it is with a payee, or about to be.
 _WITH_PAYEE = frozenset(
-    {PaymentStatus.PROCESSING, PaymentStatus.PAID, PaymentStatus.PARTIALLY_REFUNDED}
+    {
+        PaymentStatus.PROCESSING,
+        PaymentStatus.DEPOSIT_PAID,
+        PaymentStatus.PAID,
+        PaymentStatus.PARTIALLY_REFUNDED,
+    }
 )
 
 Found = dict[Key, table.Raw]

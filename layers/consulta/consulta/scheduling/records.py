@@ -59,6 +59,8 @@ class PaymentStatus(StrEnum):
     PACKAGE = "package"
     UNPAID = "unpaid"
     PROCESSING = "processing"
+    # The rest of it is still owed.
+    DEPOSIT_PAID = "deposit_paid"
     PAID = "paid"
     PARTIALLY_REFUNDED = "partially_refunded"
     REFUNDED = "refunded"
@@ -70,6 +72,9 @@ class ServiceItem(Item):
     ``seats`` over 1 makes it a group appointment. ``resources``: [[resource id, …], …], one of each
     inner list is needed. ``location``: {"kind": "in_person" | "online" | "phone", "address"}. A
     PACKAGE is ``sessions`` appointments for one price, to be used within ``validity_days``.
+    ``tax``: {"rate_bps", "code", "inclusive"}; what is not included comes on top of ``price``.
+    ``deposit``: {"fixed"} in minor units or {"percent"} of price and tax, and the ``amount`` that
+    it comes to: what has to be paid to have the time.
     """
 
     name = UnicodeAttribute()
@@ -86,6 +91,8 @@ class ServiceItem(Item):
     location = JSONAttribute(null=True)
     seats = NumberAttribute(default=1)
     resources = JSONAttribute(null=True)
+    tax = JSONAttribute(null=True)
+    deposit = JSONAttribute(null=True)
     sessions = NumberAttribute(null=True)
     validity_days = NumberAttribute(null=True)
     deleted_at = InstantAttribute(null=True)
@@ -146,6 +153,10 @@ class AppointmentItem(TrackedItem):
 
     ``zone``, ``local_date`` and ``local_hour`` are the practice's, stamped when the time is set:
     figures are counted by them. Names are not copied: lists resolve them in one batch.
+    ``price`` is all that the patient owes, in minor units of ``currency``; ``tax``: {"rate_bps",
+    "code", "inclusive", "amount"} is a part of it, ``deposit`` what of it has to be paid first.
+    ``payment_id`` is the payment that counts; ``deposit_payment_id`` the deposit's, which is the
+    same until the rest is paid. The order's id is the appointment's, with a prefix of its own.
     Lists: l1 by UTC month, l2 by expert, l3 by patient, each ordered by start.
     """
 
@@ -163,8 +174,11 @@ class AppointmentItem(TrackedItem):
     local_hour = NumberAttribute()
     price = NumberAttribute()
     currency = UnicodeAttribute()
+    tax = JSONAttribute(null=True)
+    deposit = NumberAttribute(null=True)
     order_id = UnicodeAttribute()
     payment_id = UnicodeAttribute(null=True)
+    deposit_payment_id = UnicodeAttribute(null=True)
     policy = JSONAttribute()
     hold_expires_at = InstantAttribute(null=True)
     cancelled_at = InstantAttribute(null=True)
@@ -202,10 +216,11 @@ class PackageItem(TrackedItem):
     """Sessions of one PACKAGE service that a patient has bought together.
 
     ``status``: pending, active, cancelled; exhausted and expired are derived. ``price`` in minor
-    units of ``currency`` pays all ``sessions``; ``used`` of them are booked or over, ``settled``
-    are over: completed, or forfeited. Each use has a sub-item by its appointment. ``valid_until``
-    is set when it becomes active. ``zone``, ``local_date`` and ``local_hour`` are the practice's,
-    of when it was made. Lists: l1 by UTC month of creation, l2 by expert, l3 by patient.
+    units of ``currency``, its ``tax`` within it, pays all ``sessions``; ``used`` of them are booked
+    or over, ``settled`` are over: completed, or forfeited. Each use has a sub-item by its
+    appointment. ``valid_until`` is set when it becomes active. ``zone``, ``local_date`` and
+    ``local_hour`` are the practice's, of when it was made. Lists: l1 by UTC month of creation, l2
+    by expert, l3 by patient.
     """
 
     service_id = UnicodeAttribute()
@@ -217,6 +232,7 @@ class PackageItem(TrackedItem):
     payment_status = UnicodeAttribute()
     price = NumberAttribute()
     currency = UnicodeAttribute()
+    tax = JSONAttribute(null=True)
     sessions = NumberAttribute()
     used = NumberAttribute(default=0)
     settled = NumberAttribute(default=0)

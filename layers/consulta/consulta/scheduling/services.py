@@ -23,12 +23,14 @@ from consulta.core.keys import Key, Tenant
 from consulta.core.permissions import Role
 from consulta.core.time import now, to_text
 from consulta.people.records import EXPERT, ExpertItem
-from consulta.scheduling import resources
+from consulta.scheduling import pricing, resources
 from consulta.scheduling.busy import Row
 from consulta.scheduling.records import SERVICE, ServiceCatalogItem, ServiceItem
-from consulta.scheduling.schema.fields import Price
+from consulta.scheduling.schema.fields import MAX_PRICE, Price, Tax
 from consulta.scheduling.schema.services import (
+    AskedDeposit,
     CatalogState,
+    Deposit,
     Location,
     Service,
     ServiceDetail,
@@ -46,13 +48,15 @@ GIVEN = "services of an expert"
 # Under each service: what Stripe's catalogue has of it.
 CATALOG = "CATALOG"
 # What null clears; all else a service must have.
-_CLEARED_BY_NULL = frozenset({"colour", "location"})
+_CLEARED_BY_NULL = frozenset({"colour", "location", "tax", "deposit"})
+_AS_JSON = ("location", "resources", "tax", "deposit")
 
 
 def create(by: Principal, body: ServiceRequest, key: str | None) -> ServiceDetail:
     """A new service. Raises Forbidden, Invalid."""
     _may_write(by, body.expert_ids)
     _check_kind(body.kind, body.model_dump(), body.model_fields_set)
+    _check_terms(body.kind, body.price, body.tax, body.deposit, body.model_fields_set)
     tenant = by.tenant
     once = Idempotent.of(tenant, by.person, key, body)
     if once.result:
@@ -62,7 +66,8 @@ def create(by: Principal, body: ServiceRequest, key: str | None) -> ServiceDetai
         tenant.item(SERVICE, service_id),
         SERVICE,
         by.actor,
-        **_values(body.model_dump(exclude={"price"}), body.price),
+        **_values(body.model_dump(exclude={"price", "deposit"}), body.price),
+        deposit=_asked(body.deposit, body.price, body.tax),
         l1pk=tenant.listing(SERVICE),
         l1sk=_place(body.position, service_id),
         walkpk=tenant.listing(SERVICE),
@@ -157,9 +162,11 @@ def change(
     if wanted.get("expert_ids") is not None:
         _may_write(by, wanted["expert_ids"])
     price = wanted.pop("price", None)
-    if wanted.get("location"):
-        wanted["location"] = wanted["location"].model_dump()
-    values = _values(wanted, price)
+    terms = _terms(item, wanted, price)
+    for name in ("location", "tax"):
+        if wanted.get(name):
+            wanted[name] = wanted[name].model_dump()
+    values = {**_values(wanted, price), **terms}
     if "position" in values:
         values["l1sk"] = _place(values["position"], service_id)
     values = {name: value for name, value in values.items() if value != getattr(item, name)}
@@ -242,6 +249,11 @@ def to_api(item: ServiceItem) -> Service:
         location=Location.model_validate(item.location) if item.location else None,
         seats=int(item.seats),
         resources=item.resources or [],
+        tax=Tax.model_validate(item.tax) if item.tax else None,
+        total=Price(
+            amount=pricing.total_of(int(item.price), item.tax), currency=str(item.currency)
+        ),
+        deposit=AskedDeposit.model_validate(item.deposit) if item.deposit else None,
         sessions=int(item.sessions) if item.sessions else None,
         validity_days=int(item.validity_days) if item.validity_days else None,
         created_at=item.created_at,
@@ -304,7 +316,7 @@ def _values(values: dict[str, Any], price: Price | None) -> dict[str, Any]:
 
 def _stored(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """What is written of them, and which attributes go."""
-    as_json = {n: json.dumps(values[n]) for n in ("location", "resources") if values.get(n)}
+    as_json = {n: json.dumps(values[n]) for n in _AS_JSON if values.get(n)}
     stored = {**values, **as_json}
     gone = [name for name in (*_CLEARED_BY_NULL, "resources") if name in stored]
     gone = [name for name in gone if not stored[name]]
@@ -337,6 +349,62 @@ def _check_kind(kind: ServiceKind, values: Mapping[str, Any], named: Iterable[st
         ]
     if found:
         raise Invalid(errors=tuple(found))
+
+
+def _check_terms(
+    kind: ServiceKind,
+    price: Price,
+    tax: Tax | None,
+    deposit: Deposit | None,
+    named: Iterable[str],
+) -> None:
+    """A tax needs a price, a deposit is a part of what is owed. Raises Invalid, all at once."""
+    found = list[FieldError]()
+
+    def wrong(field: str, message: str, code: str) -> None:
+        # What was not written did not change: it is the price that does not fit it any more.
+        path = field if field.partition(".")[0] in named else "price.amount"
+        found.append(FieldError(f"body.{path}", message, code))
+
+    total = pricing.total_of(price.amount, tax.model_dump() if tax else None)
+    if total > MAX_PRICE:
+        wrong("price.amount", "With its tax it is too much", "range")
+    if deposit is not None:
+        given = [name for name in ("fixed", "percent") if getattr(deposit, name) is not None]
+        if kind is ServiceKind.PACKAGE:
+            wrong("deposit", "A PACKAGE is paid as a whole", "kind")
+        elif len(given) != 1:
+            wrong("deposit", "Either a fixed deposit or a percentage", "one_of")
+        elif not 0 < pricing.deposit_of(total, price.currency, deposit.model_dump()) < total:
+            wrong(f"deposit.{given[0]}", "A deposit is a part of the price", "range")
+    if found:
+        raise Invalid(errors=tuple(found))
+
+
+def _asked(deposit: Deposit | None, price: Price, tax: Tax | None) -> dict[str, Any] | None:
+    """A deposit as it is stored: with what it comes to."""
+    if deposit is None:
+        return None
+    terms = deposit.model_dump()
+    total = pricing.total_of(price.amount, tax.model_dump() if tax else None)
+    return {**terms, "amount": pricing.deposit_of(total, price.currency, terms)}
+
+
+def _terms(item: ServiceItem, wanted: dict[str, Any], price: Price | None) -> dict[str, Any]:
+    """The deposit as it is with this change, where price, tax or the deposit itself change.
+
+    Raises Invalid.
+    """
+    named = {"tax", "deposit"} & set(wanted) | ({"price"} if price else set())
+    if not named:
+        return {}
+    given = wanted.pop("deposit", None)
+    kept = item.deposit and {name: item.deposit[name] for name in ("fixed", "percent")}
+    deposit = given if "deposit" in named else Deposit.model_validate(kept) if kept else None
+    tax = wanted["tax"] if "tax" in wanted else Tax.model_validate(item.tax) if item.tax else None
+    of = price or Price(amount=int(item.price), currency=item.currency)
+    _check_terms(ServiceKind(item.kind), of, tax, deposit, named)
+    return {"deposit": _asked(deposit, of, tax)}
 
 
 def _check_patch(item: ServiceItem, wanted: Mapping[str, Any]) -> None:

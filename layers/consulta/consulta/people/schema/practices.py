@@ -24,6 +24,8 @@ def _country(value: str) -> str:
 Country = Annotated[str, StringConstraints(max_length=2), AfterValidator(_country)]
 # A service's name is health data: what Stripe's pages show of it is neutral unless it is chosen.
 StripeLabels = Literal["neutral", "service"]
+TaxId = Annotated[str, StringConstraints(max_length=40, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Address = Annotated[str, StringConstraints(max_length=300, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Percent = Annotated[Decimal, Field(ge=0, le=100, max_digits=5, decimal_places=2)]
 
 
@@ -68,17 +70,31 @@ class SecurityPatch(ApiModel):
 
 
 class PracticePatch(ApiModel):
-    """What of a practice changes. Its currency never does: money has been booked in it."""
+    """What of a practice changes. Its currency never does: money has been booked in it.
+
+    ``tax_id`` and ``address`` stand on receipts; an empty text takes them off.
+    """
 
     name: Name | None = None
     zone: Zone | None = None
     policy: PolicySettings | None = None
     security: SecurityPatch | None = None
     stripe_labels: StripeLabels | None = None
+    tax_id: TaxId | None = None
+    address: Address | None = None
+
+
+class PlanIn(ApiModel):
+    """The plan that a practice is on, or none."""
+
+    plan_id: Id | None
 
 
 class PracticeOut(ApiModel):
-    """A practice. Patients see no ``commission_percent``, ``security`` and ``stripe_labels``."""
+    """A practice.
+
+    Patients see no ``commission_percent``, ``security``, ``stripe_labels`` and ``plan_id``.
+    """
 
     id: Id
     name: str
@@ -89,6 +105,9 @@ class PracticeOut(ApiModel):
     policy: dict[str, Any]
     security: SecuritySettings | None
     stripe_labels: StripeLabels | None
+    plan_id: Id | None = None
+    tax_id: str = ""
+    address: str = ""
     created_at: datetime
     version: Version
 

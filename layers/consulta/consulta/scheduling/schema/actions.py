@@ -64,8 +64,12 @@ class CancellationPreview(ApiModel):
 
 
 class MarkPaidRequest(ApiModel):
-    """A member has taken the whole price; ``received_at`` is the practice's calendar day."""
+    """A member has taken all that is left of the price, or the ``part`` that is said.
 
+    ``received_at`` is the practice's calendar day.
+    """
+
+    part: Literal["full", "deposit", "remainder"] | None = None
     method: Literal["cash", "transfer"]
     received_at: date
     notes: Annotated[str, StringConstraints(max_length=200), AfterValidator(printable)] = ""

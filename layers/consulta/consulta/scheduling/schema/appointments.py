@@ -6,7 +6,7 @@ from typing import Literal
 
 from consulta.core.http import ApiModel, Id
 from consulta.scheduling.records import PaymentStatus, Status
-from consulta.scheduling.schema.fields import Price
+from consulta.scheduling.schema.fields import AppliedTax, Price
 
 
 class CancelReason(StrEnum):
@@ -30,7 +30,11 @@ class Ref(ApiModel):
 
 
 class Appointment(ApiModel):
-    """One booked time. ``start`` and ``end`` are on the clocks of ``zone``, the practice's."""
+    """One booked time. ``start`` and ``end`` are on the clocks of ``zone``, the practice's.
+
+    ``price`` is all that the patient owes; ``tax`` is a part of it, ``deposit`` what of it has to
+    be paid first. What was paid of it is in the order.
+    """
 
     id: Id
     service: Ref
@@ -42,6 +46,8 @@ class Appointment(ApiModel):
     end: datetime
     zone: str
     price: Price
+    tax: AppliedTax | None
+    deposit: Price | None
     order_id: Id
     payment_id: Id | None
     hold_expires_at: datetime | None

@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, Field
 
 from consulta.core.http import ApiModel, Id
 from consulta.scheduling.records import PaymentStatus
-from consulta.scheduling.schema.fields import Price
+from consulta.scheduling.schema.fields import AppliedTax, Price
 
 
 class PackageStatus(StrEnum):
@@ -37,6 +37,8 @@ class PackageRequest(ApiModel):
 class SoldPackage(ApiModel):
     """Sessions of one service. ``used`` ones are booked or over, ``remaining`` can be booked.
 
+    ``price`` is all that the patient owes; ``tax`` is a part of it.
+
     ``valid_until`` is null until it is active; what begins before it can be booked.
     """
 
@@ -49,6 +51,7 @@ class SoldPackage(ApiModel):
     status: PackageStatus
     payment_status: PaymentStatus
     price: Price
+    tax: AppliedTax | None
     sessions: int
     used: int
     remaining: int

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, f
 
 from consulta.core.fields import Name, Text, printable
 from consulta.core.http import ApiModel, Id
-from consulta.scheduling.schema.fields import Price
+from consulta.scheduling.schema.fields import MAX_PRICE, Price, Tax
 
 # An expert's flag is kept in the transaction that changes a service: 100 parts hold 40 experts.
 MAX_EXPERTS = 40
@@ -52,12 +52,28 @@ class Location(ApiModel):
         return value
 
 
+class Deposit(ApiModel):
+    """What has to be paid to have the time: ``fixed`` minor units of the price's currency, or
+
+    ``percent`` of price and tax; one of the two. The rest is paid by when the patient leaves.
+    """
+
+    fixed: Annotated[int, Field(ge=1, le=MAX_PRICE)] | None = None
+    percent: Annotated[int, Field(ge=1, le=99)] | None = None
+
+
+class AskedDeposit(Deposit):
+    """The same, with the ``amount`` that it comes to in minor units."""
+
+    amount: int
+
+
 class ServiceRequest(ApiModel):
     """A new service.
 
     ``seats`` over 1 makes it a group appointment. ``resources``: of each inner list one room or
     piece of equipment is needed. A PACKAGE is ``sessions`` appointments for one price, to be used
-    within ``validity_days``; it has one seat.
+    within ``validity_days``; it has one seat and no deposit.
     """
 
     name: Name
@@ -73,6 +89,8 @@ class ServiceRequest(ApiModel):
     location: Location | None = None
     seats: Seats = 1
     resources: Resources = Field(default_factory=list)
+    tax: Tax | None = None
+    deposit: Deposit | None = None
     sessions: Sessions | None = None
     validity_days: ValidityDays | None = None
 
@@ -80,7 +98,8 @@ class ServiceRequest(ApiModel):
 class ServicePatch(ApiModel):
     """What of a service changes. What is booked keeps its own price and duration.
 
-    Its kind stays. ``null`` clears colour or location, an empty category or list clears those.
+    Its kind stays. ``null`` clears colour, location, tax or deposit, an empty category or list
+    clears those.
     """
 
     name: Name | None = None
@@ -96,6 +115,8 @@ class ServicePatch(ApiModel):
     location: Location | None = None
     seats: Seats | None = None
     resources: Resources | None = None
+    tax: Tax | None = None
+    deposit: Deposit | None = None
     sessions: Sessions | None = None
     validity_days: ValidityDays | None = None
 
@@ -114,7 +135,7 @@ class ServiceOrder(ApiModel):
 
 
 class Service(ApiModel):
-    """What can be booked, by which experts."""
+    """What can be booked, by which experts. ``total`` is what is owed: price and tax."""
 
     id: Id
     name: str
@@ -130,6 +151,9 @@ class Service(ApiModel):
     location: Location | None
     seats: int
     resources: list[list[Id]]
+    tax: Tax | None
+    total: Price
+    deposit: AskedDeposit | None
     sessions: int | None
     validity_days: int | None
     created_at: datetime

@@ -1,0 +1,1 @@
+"""Daily reconciliation: what the providers say moved, beside what our ledger says moved."""

@@ -1,0 +1,144 @@
+"""What must hold afterwards; each finding is a sentence.
+
+Queues are drained; every payment says what its provider says; no refund is still under way; the
+ledger balances (``consulta ledger verify``); every figure is right (``consulta verify``);
+reconciliation lists nothing (``consulta reconcile``, where there is that command); no dead letter.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+
+from local.environment import aws_environment
+from tests.soak.clients import PRICE, Client, Taken
+
+ROOT = Path(__file__).resolve().parents[2]
+QUEUES = ("PaymentEventsQueueUrl", "RepairQueueUrl")
+DRAIN_S, SETTLE_S = 600, 300
+_STRIPE = {"Authorization": "Bearer sk_test_soak"}
+_TOLD = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+
+
+def every(stack: dict[str, Any], file: Path, clients: list[Client]) -> Iterator[str]:
+    """All that is found, once everything has come to rest."""
+    yield from _drained(stack)
+    if _count(stack, "DeadLettersUrl"):
+        command(stack, file, "dead-letters", "redrive")
+        yield from _drained(stack)
+    for client in clients:
+        yield from _payments(client)
+    yield from _commands(stack, file)
+    if left := _count(stack, "DeadLettersUrl"):
+        yield f"{left} dead letters:\n{command(stack, file, 'dead-letters', 'list').stdout}"
+
+
+def _count(stack: dict[str, Any], name: str) -> int:
+    answer = boto3.client("sqs").get_queue_attributes(
+        QueueUrl=stack["outputs"][name], AttributeNames=["All"]
+    )
+    return sum(int(answer["Attributes"].get(told, 0)) for told in _TOLD)
+
+
+def _drained(stack: dict[str, Any]) -> Iterator[str]:
+    end = time.monotonic() + DRAIN_S
+    while waiting := {name: n for name in QUEUES if (n := _count(stack, name))}:
+        if time.monotonic() > end:
+            yield f"queues that were not drained: {waiting}"
+            return
+        time.sleep(1)
+
+
+# ---------------------------------------------------------------- payment by payment
+
+
+def _payments(client: Client) -> Iterator[str]:
+    """What we say of each payment against what its provider says."""
+    for one in client.taken:
+        found = list(_settled(client, one))
+        if found:
+            yield from found
+
+
+def _settled(client: Client, one: Taken) -> Iterator[str]:
+    """What is still wrong with it after some minutes: the sweep has a minute of its own."""
+    end = time.monotonic() + SETTLE_S
+    while found := list(_wrong(client, one)):
+        if time.monotonic() > end:
+            yield from found
+            return
+        time.sleep(2)
+
+
+def _wrong(client: Client, one: Taken) -> Iterator[str]:
+    ours = client.ask("GET", f"/v1/payments/{one.payment}")
+    refunds = ours["refunds"]
+    if waiting := [refund["id"] for refund in refunds if refund["state"] == "requested"]:
+        yield f"{one.payment}: refunds still under way: {waiting}"
+    gone = sum(refund["amount"]["amount"] for refund in refunds if refund["state"] == "succeeded")
+    if gone > PRICE:
+        yield f"{one.payment}: {gone} refunded of {PRICE}"
+    paid, back = _AT_PROVIDER[one.provider](client, one)
+    if (ours["paid_at"] is not None) != paid:
+        yield f"{one.payment}: {ours['status']}, paid at {one.provider}: {paid}"
+    if back is not None and gone != back:
+        yield f"{one.payment}: refunded {gone}, at {one.provider} {back}"
+
+
+def _at_stripe(client: Client, one: Taken) -> tuple[bool, int | None]:
+    url = f"{client.stack['stripe_url']}/v1/payment_intents/{one.provider_id}"
+    answer = httpx.get(url, params={"expand[]": "latest_charge"}, headers=_STRIPE, timeout=60)
+    if answer.status_code != httpx.codes.OK:
+        return one.paid, None
+    intent = answer.json()
+    charge = intent["latest_charge"] or {}
+    return intent["status"] == "succeeded", int(charge.get("amount_refunded", 0))
+
+
+def _at_mercadopago(client: Client, one: Taken) -> tuple[bool, int | None]:
+    # Only its seller's token could read it there.
+    return one.paid, None
+
+
+def _by_hand(client: Client, one: Taken) -> tuple[bool, int | None]:
+    return True, None
+
+
+_AT_PROVIDER: dict[str, Callable[[Client, Taken], tuple[bool, int | None]]] = {
+    "stripe": _at_stripe,
+    "mercadopago": _at_mercadopago,
+    "manual": _by_hand,
+}
+
+
+# ---------------------------------------------------------------- the operators' own commands
+
+
+def command(stack: dict[str, Any], file: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """``consulta …`` against this stack."""
+    port = int(stack["api_url"].rpartition(":")[2])
+    environment = {**aws_environment(port), "PYTHONPATH": "layers/consulta:tools"}
+    return subprocess.run(
+        [sys.executable, "-m", "consulta_cli", *arguments, "--stack-file", str(file)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _commands(stack: dict[str, Any], file: Path) -> Iterator[str]:
+    asked = [("verify",), ("ledger", "verify")]
+    if command(stack, file, "reconcile", "--help").returncode == 0:
+        asked.append(("reconcile",))
+    for arguments in asked:
+        result = command(stack, file, *arguments)
+        if result.returncode:
+            yield f"consulta {' '.join(arguments)}:\n{result.stdout}{result.stderr}"
