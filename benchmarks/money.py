@@ -33,18 +33,18 @@ from consulta.core.permissions import Role
 from consulta.core.time import now, to_text
 from consulta.dashboards import payment_summary
 from consulta.dashboards.schema_payment_summary import SummaryFilter
-from consulta.money import (
-    inbox,
-    orders,
-    payees,
-    payment_lists,
-    payments,
-    refunds,
-    webhook_intake,
-)
-from consulta.money.inbox import InboxState
+from consulta.money.accounts import payees
+from consulta.money.paying import orders, payment_lists, payments, refunds
 from consulta.money.records import State
-from consulta.money.schema import PaymentFilter, PaymentRequest, RefundRequest, StartedPayment
+from consulta.money.schema.payments import (
+    PaymentFilter,
+    PaymentRequest,
+    RefundRequest,
+    StartedPayment,
+)
+from consulta.money.webhooks import inbox
+from consulta.money.webhooks import intake as webhook_intake
+from consulta.money.webhooks.inbox import InboxState
 from tests.integration.scripted_provider import ScriptedProvider, install
 from tests.unit.scheduling.world import World, tomorrow
 

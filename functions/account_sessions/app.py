@@ -3,8 +3,8 @@
 from http import HTTPStatus
 
 from consulta.core.http import Api, needs
-from consulta.money import account_sessions
-from consulta.money.schema_connect import SessionIn, SessionOut
+from consulta.money.accounts import sessions as account_sessions
+from consulta.money.schema.connect import SessionIn, SessionOut
 
 api = Api("account_sessions")
 

@@ -1,8 +1,8 @@
 """What is done to one booked time: /v1/appointments/{id}/…."""
 
 from consulta.core.http import Api, Id, IdempotencyKey, IfMatch, Limit, needs
-from consulta.money import approving, closing
-from consulta.money.schema import Payment
+from consulta.money.appointments import approving, closing
+from consulta.money.schema.payments import Payment
 from consulta.scheduling import rescheduling, suggestions
 from consulta.scheduling.schema import actions as a
 from consulta.scheduling.schema import appointments as s

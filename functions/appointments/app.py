@@ -7,8 +7,8 @@ from aws_lambda_powertools.event_handler.openapi.params import Query
 from consulta.core.http import Api, Cursor, Id, IdempotencyKey, Limit, needs
 from consulta.dashboards import statistics
 from consulta.dashboards.schema_statistics import Statistics, StatisticsFilter
-from consulta.money import detail
-from consulta.money.schema_detail import AppointmentInFull
+from consulta.money.appointments import detail
+from consulta.money.schema.detail import AppointmentInFull
 from consulta.scheduling import booking, listing
 from consulta.scheduling.schema.appointments import AppointmentDetail, AppointmentPage
 from consulta.scheduling.schema.booking import BookingRequest

@@ -1,7 +1,7 @@
 """Many booked times at once: /v1/appointments/bulk."""
 
 from consulta.core.http import Api, Id, IdempotencyKey, needs
-from consulta.money import bulk
+from consulta.money.appointments import bulk
 from consulta.scheduling.schema.bulk import BulkJob, BulkRequest
 
 api = Api("bulk")

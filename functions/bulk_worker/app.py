@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from consulta.core.observe import failure, observed
-from consulta.money import bulk
+from consulta.money.appointments import bulk
 
 # An action with a payment provider in it may take its whole deadline.
 LAST_ACTION_MS = 30_000

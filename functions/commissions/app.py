@@ -6,7 +6,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Query
 
 from consulta.core.http import Api, Cursor, Id, IfMatch, Limit, needs
 from consulta.money import commissions
-from consulta.money.schema_commissions import (
+from consulta.money.schema.commissions import (
     CommissionFilter,
     CommissionPage,
     CommissionRates,

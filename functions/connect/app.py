@@ -1,8 +1,9 @@
 """Payees' accounts with Stripe: /v1/connect/accounts."""
 
 from consulta.core.http import Api, IfMatch, needs
-from consulta.money import account_lookup, connect
-from consulta.money.schema_connect import (
+from consulta.money.accounts import connect
+from consulta.money.accounts import lookup as account_lookup
+from consulta.money.schema.connect import (
     AccountIn,
     AccountMatches,
     AccountOut,

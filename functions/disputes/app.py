@@ -5,8 +5,8 @@ from typing import Annotated
 from aws_lambda_powertools.event_handler.openapi.params import Query
 
 from consulta.core.http import Api, Cursor, Id, Limit, needs
-from consulta.money import disputes
-from consulta.money.schema_disputes import Dispute, DisputeFilter, DisputePage
+from consulta.money.disputes import listing as disputes
+from consulta.money.schema.disputes import Dispute, DisputeFilter, DisputePage
 
 api = Api("disputes")
 

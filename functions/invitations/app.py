@@ -11,7 +11,7 @@ from consulta.core.http import (
     Limit,
     needs,
 )
-from consulta.money import payees
+from consulta.money.accounts import payees
 from consulta.people import invitations
 from consulta.people.schema import invitations as s
 

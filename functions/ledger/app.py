@@ -7,8 +7,8 @@ from aws_lambda_powertools.event_handler.openapi.params import Query
 from consulta.core.http import Api, Cursor, Limit, needs
 from consulta.dashboards import ledger_balances
 from consulta.dashboards.schema_ledger import Balances, BalancesFilter
-from consulta.money import ledger_listing
-from consulta.money.schema_ledger import LedgerFilter, LedgerPage
+from consulta.money.books import listing as ledger_listing
+from consulta.money.schema.ledger import LedgerFilter, LedgerPage
 
 api = Api("ledger")
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from aws_lambda_powertools.event_handler.openapi.params import Query
 
 from consulta.core.http import Api, Cursor, Id, IfMatch, Limit, needs
-from consulta.money import payees
+from consulta.money.accounts import payees
 from consulta.people import members
 from consulta.people.schema.members import MemberOut, MemberPage, MemberPatch
 

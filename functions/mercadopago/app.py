@@ -1,8 +1,8 @@
 """Sellers' consent to take Mercado Pago payments for them: /v1/mercadopago/connections."""
 
 from consulta.core.http import Api, needs
-from consulta.money import mercadopago_connections
-from consulta.money.schema_connect import ConnectionIn, ConnectionOut, PayeePath
+from consulta.money.mercadopago import connections as mercadopago_connections
+from consulta.money.schema.connect import ConnectionIn, ConnectionOut, PayeePath
 
 api = Api("mercadopago")
 

@@ -1,5 +1,5 @@
 """POST /webhooks/mercadopago: notifications about the sellers' payments and connections."""
 
-from consulta.money.webhook_intake import handler, mercadopago_message
+from consulta.money.webhooks.intake import handler, mercadopago_message
 
 lambda_handler = handler(mercadopago_message)

@@ -1,8 +1,8 @@
 """What is owed for one booking or package, and what was paid of it: /v1/orders."""
 
 from consulta.core.http import Api, Id, needs
-from consulta.money import order_views
-from consulta.money.schema_orders import Order
+from consulta.money.paying import order_views
+from consulta.money.schema.orders import Order
 
 api = Api("orders")
 

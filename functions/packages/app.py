@@ -5,7 +5,7 @@ from typing import Annotated
 from aws_lambda_powertools.event_handler.openapi.params import Query
 
 from consulta.core.http import Api, Cursor, Id, IdempotencyKey, Limit, needs
-from consulta.money import packages as sold
+from consulta.money.appointments import packages as sold
 from consulta.scheduling import packages
 from consulta.scheduling.schema.packages import (
     PackageDetail,

@@ -3,7 +3,7 @@
 from typing import Any
 
 from consulta.core.observe import observed
-from consulta.money.inbox import process
+from consulta.money.webhooks.inbox import process
 
 
 def handle(event: dict[str, Any], _context: object) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from consulta.core.item import Actor
 from consulta.core.observe import observed
-from consulta.money import missed
+from consulta.money.webhooks import missed
 
 # What one more account may take at most, before Lambda's own deadline.
 RESERVE_MS = 60_000

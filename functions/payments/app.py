@@ -7,8 +7,8 @@ from aws_lambda_powertools.event_handler.openapi.params import Query
 from consulta.core.http import Api, Cursor, Id, IdempotencyKey, Limit, needs
 from consulta.dashboards import payment_summary
 from consulta.dashboards.schema_payment_summary import PaymentSummary, SummaryFilter
-from consulta.money import payment_lists, payments, refunds
-from consulta.money.schema import (
+from consulta.money.paying import payment_lists, payments, refunds
+from consulta.money.schema.payments import (
     ManualPaymentRequest,
     Payment,
     PaymentDetail,

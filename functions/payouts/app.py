@@ -6,8 +6,8 @@ from aws_lambda_powertools.event_handler.openapi.params import Query
 
 from consulta.core.http import Api, Cursor, Limit, needs
 from consulta.dashboards import payee_balances
-from consulta.money import payouts
-from consulta.money.schema_payouts import (
+from consulta.money.accounts import payouts
+from consulta.money.schema.payouts import (
     PayeeBalance,
     PayeeQuery,
     Payout,

@@ -5,7 +5,7 @@ from typing import Annotated
 from aws_lambda_powertools.event_handler.openapi.params import Query
 
 from consulta.core.http import Api, Cursor, Id, IdempotencyKey, IfMatch, Limit, needs
-from consulta.money import series_closing
+from consulta.money.appointments import series_closing
 from consulta.scheduling import series
 from consulta.scheduling.schema import series as s
 from consulta.scheduling.schema.appointments import CancelReason

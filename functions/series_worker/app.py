@@ -5,7 +5,7 @@ from typing import Any
 from consulta.core.bus import Event
 from consulta.core.errors import Problem
 from consulta.core.observe import failure, observed
-from consulta.money import series_closing
+from consulta.money.appointments import series_closing
 
 # What one more occurrence may take, before Lambda's own deadline.
 RESERVE_MS = 15_000

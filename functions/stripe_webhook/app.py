@@ -1,5 +1,5 @@
 """POST /webhooks/stripe: events of the platform and of the connected accounts."""
 
-from consulta.money.webhook_intake import handler, stripe_message
+from consulta.money.webhooks.intake import handler, stripe_message
 
 lambda_handler = handler(stripe_message)

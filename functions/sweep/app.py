@@ -4,7 +4,9 @@ from typing import Any
 
 from consulta.core.item import Actor
 from consulta.core.observe import observed
-from consulta.money import approving, changes, dispute_effects, effects
+from consulta.money.appointments import approving
+from consulta.money.disputes import effects as dispute_effects
+from consulta.money.paying import changes, effects
 from consulta.scheduling import due, holds, sweep
 
 # What one more minute's work may take at most, before Lambda's own deadline.

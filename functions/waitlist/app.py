@@ -5,7 +5,7 @@ from typing import Annotated
 from aws_lambda_powertools.event_handler.openapi.params import Query
 
 from consulta.core.http import Api, Cursor, Id, IdempotencyKey, IfMatch, Limit, needs
-from consulta.money import waitlist_closing
+from consulta.money.appointments import waitlist_closing
 from consulta.scheduling import waitlist
 from consulta.scheduling.schema.waitlist import (
     WaitlistEntry,

@@ -5,8 +5,7 @@ from typing import Annotated
 from aws_lambda_powertools.event_handler.openapi.params import Query
 
 from consulta.core.http import Api, Cursor, Limit, needs
-from consulta.money import inbox_listing, replay
-from consulta.money.schema_webhooks import (
+from consulta.money.schema.webhooks import (
     InboxEvent,
     InboxFilter,
     InboxId,
@@ -15,6 +14,7 @@ from consulta.money.schema_webhooks import (
     Replayed,
     ReplayRequest,
 )
+from consulta.money.webhooks import inbox_listing, replay
 
 api = Api("webhook_inbox")
 BASE = "/v1/webhook-inbox"

@@ -20,9 +20,9 @@ from consulta.core import aws, table
 from consulta.core.ids import new_id
 from consulta.core.item import Item
 from consulta.core.keys import Tenant
-from consulta.money import connect, dispute_effects, inbox, stripe_payouts
-from consulta.money.dispute_records import DISPUTE, DisputeItem
-from consulta.money.inbox import InboxState
+from consulta.money.accounts import connect
+from consulta.money.disputes import effects as dispute_effects
+from consulta.money.disputes.records import DISPUTE, DisputeItem
 from consulta.money.records import (
     PAYEE,
     PAYMENT,
@@ -35,8 +35,11 @@ from consulta.money.records import (
     PostingItem,
     RefundItem,
 )
-from consulta.money.stripe_accounts import ProviderAccount
-from consulta.money.stripe_payouts import ProviderPayout, Transaction
+from consulta.money.stripe import payouts as stripe_payouts
+from consulta.money.stripe.accounts import ProviderAccount
+from consulta.money.stripe.payouts import ProviderPayout, Transaction
+from consulta.money.webhooks import inbox
+from consulta.money.webhooks.inbox import InboxState
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem
 from tests.conftest import CORE
 from tests.integration import scripted_provider

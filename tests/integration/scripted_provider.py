@@ -15,7 +15,7 @@ import pytest
 from consulta.core import ids
 from consulta.core.errors import NotFound, ProviderFailed
 from consulta.core.time import now
-from consulta.money import providers, stripe_lookup
+from consulta.money import providers
 from consulta.money.provider import (
     Operation,
     PaymentDetails,
@@ -23,6 +23,7 @@ from consulta.money.provider import (
     ProviderRefund,
 )
 from consulta.money.records import PayeeItem, PaymentItem, Provider, RefundState, State
+from consulta.money.stripe import lookup as stripe_lookup
 
 
 @dataclass

@@ -12,8 +12,9 @@ from consulta.core.errors import Conflict
 from consulta.core.ids import new_id
 from consulta.core.item import Actor
 from consulta.core.time import now, to_text
-from consulta.money import closing, payments
-from consulta.money.orders import Order
+from consulta.money.appointments import closing
+from consulta.money.paying import payments
+from consulta.money.paying.orders import Order
 from consulta.people import policy as people_policy
 from consulta.scheduling import notes
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem

@@ -17,23 +17,13 @@ from consulta.core.item import Actor
 from consulta.core.keys import Key
 from consulta.core.permissions import Role
 from consulta.core.time import now, to_text
-from consulta.money import (
-    approving,
-    authorizing,
-    changes,
-    closing,
-    effects,
-    inbox,
-    operations,
-    orders,
-    paid_for,
-    payees,
-    payments,
-    placing,
-    providers,
-)
+from consulta.money import providers
+from consulta.money.accounts import payees
+from consulta.money.appointments import approving, authorizing, closing
+from consulta.money.paying import changes, effects, operations, orders, paid_for, payments, placing
 from consulta.money.records import PaymentItem, State
-from consulta.money.schema import ManualPaymentRequest, PaymentRequest, StartedPayment
+from consulta.money.schema.payments import ManualPaymentRequest, PaymentRequest, StartedPayment
+from consulta.money.webhooks import inbox
 from consulta.scheduling import appointments, due, holds, rescheduling, services, sweep
 from consulta.scheduling.records import (
     APPOINTMENT,

@@ -11,7 +11,8 @@ import pytest
 
 from consulta.core import aws, settings, table
 from consulta.core.ids import new_id
-from consulta.money import bulk, closing, payments
+from consulta.money.appointments import bulk, closing
+from consulta.money.paying import payments
 from consulta.scheduling import appointments
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem
 from consulta.scheduling.schema.bulk import MAX_ITEMS, BulkRequest

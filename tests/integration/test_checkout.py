@@ -15,26 +15,18 @@ from consulta.core import settings, table
 from consulta.core.errors import ProviderFailed
 from consulta.core.item import Actor
 from consulta.core.time import now, to_text
-from consulta.money import (
-    approving,
-    checkout_pages,
-    checkouts,
-    closing,
-    effects,
-    inbox,
-    mercadopago_connections,
-    mercadopago_tokens,
-    operations,
-    orders,
-    placing,
-    stripe_checkout,
-)
-from consulta.money.inbox import InboxState
-from consulta.money.orders import Order
+from consulta.money.appointments import approving, closing
+from consulta.money.mercadopago import connections as mercadopago_connections
+from consulta.money.mercadopago import tokens as mercadopago_tokens
+from consulta.money.paying import checkout_pages, checkouts, effects, operations, orders, placing
+from consulta.money.paying.orders import Order
 from consulta.money.provider import CheckoutPage, PaymentDetails, ReturnUrls
 from consulta.money.providers import provider_for
 from consulta.money.records import PaymentItem, RefundItem, State
-from consulta.money.schema_connect import ConnectionIn
+from consulta.money.schema.connect import ConnectionIn
+from consulta.money.stripe import checkout as stripe_checkout
+from consulta.money.webhooks import inbox
+from consulta.money.webhooks.inbox import InboxState
 from consulta.scheduling import appointments, services, transitions
 from consulta.scheduling.records import AppointmentItem, PaymentStatus, Status
 from consulta.scheduling.schema.appointments import CancelReason

@@ -10,11 +10,12 @@ from consulta.core import table
 from consulta.core.identity import Principal
 from consulta.core.permissions import Role
 from consulta.core.time import local_day, to_text
-from consulta.money import commissions, payments, refunds
-from consulta.money.orders import new_payment
+from consulta.money import commissions
+from consulta.money.paying import payments, refunds
+from consulta.money.paying.orders import new_payment
 from consulta.money.rates import key_of
-from consulta.money.schema import ManualPaymentRequest, RefundRequest, StartedPayment
-from consulta.money.schema_commissions import RatesRequest
+from consulta.money.schema.commissions import RatesRequest
+from consulta.money.schema.payments import ManualPaymentRequest, RefundRequest, StartedPayment
 from consulta.people.records import PRACTICE, PracticeItem
 from tests.faults import Faults
 from tests.integration import test_money

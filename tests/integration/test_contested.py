@@ -6,9 +6,10 @@ import mercadopago as sdk
 import pytest
 
 from consulta.core import keys, table
-from consulta.money import inbox, orders
-from consulta.money.dispute_records import DISPUTE, DisputeItem
-from consulta.money.inbox import InboxState
+from consulta.money.disputes.records import DISPUTE, DisputeItem
+from consulta.money.paying import orders
+from consulta.money.webhooks import inbox
+from consulta.money.webhooks.inbox import InboxState
 from tests.integration.test_money_simulated import (  # noqa: F401  # fixtures are found by their names
     PRICE,
     Simulator,
@@ -146,14 +147,14 @@ def test_a_claim_about_a_payment_that_is_not_ours(
 
 
 def _tokens() -> list[str]:
-    from consulta.money import mercadopago_tokens  # noqa: PLC0415
+    from consulta.money.mercadopago import tokens as mercadopago_tokens  # noqa: PLC0415
 
     tenant = World(PRACTICE, exists=True).tenant
     return [mercadopago_tokens.access_token(tenant, PRACTICE)]
 
 
 def client(simulator: Simulator, token: str) -> Any:
-    from consulta.money import mercadopago_client  # noqa: PLC0415
+    from consulta.money.mercadopago import client as mercadopago_client  # noqa: PLC0415
 
     return mercadopago_client.sdk(token)
 

@@ -13,14 +13,17 @@ from consulta.core.errors import Conflict, Forbidden, NotFound, ProviderFailed
 from consulta.core.ids import new_id
 from consulta.core.permissions import Role
 from consulta.core.time import now
-from consulta.money import dispute_effects, disputes, effects, inbox, orders, payments, refunds
-from consulta.money.dispute_records import DisputeItem, DisputeStatus
-from consulta.money.inbox import InboxState
+from consulta.money.disputes import effects as dispute_effects
+from consulta.money.disputes import listing as disputes
+from consulta.money.disputes.records import DisputeItem, DisputeStatus
+from consulta.money.paying import effects, orders, payments, refunds
 from consulta.money.provider import Moved, Movement, Operation, ProviderDispute
 from consulta.money.records import PaymentItem
-from consulta.money.schema import DisplayedStatus, RefundRequest, StartedPayment
-from consulta.money.schema_disputes import DisputeFilter
-from consulta.money.stripe_disputes import StripeDisputes
+from consulta.money.schema.disputes import DisputeFilter
+from consulta.money.schema.payments import DisplayedStatus, RefundRequest, StartedPayment
+from consulta.money.stripe.disputes import StripeDisputes
+from consulta.money.webhooks import inbox
+from consulta.money.webhooks.inbox import InboxState
 from consulta.scheduling.records import PaymentStatus, Status
 from tests.faults import Crash, Faults
 from tests.integration.test_money import (

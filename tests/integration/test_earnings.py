@@ -9,9 +9,10 @@ from consulta.aggregates import stream, verify, walk
 from consulta.core import table
 from consulta.core.time import local_day
 from consulta.dashboards import earnings
-from consulta.money import closing, refunds
+from consulta.money.appointments import closing
+from consulta.money.paying import refunds
 from consulta.money.records import PAYMENT, POSTING, REFUND
-from consulta.money.schema import RefundRequest
+from consulta.money.schema.payments import RefundRequest
 from tests.integration import test_money
 from tests.integration.test_money import COMMISSION, PRICE, Practice
 from tests.unit.aggregates.images import image, record

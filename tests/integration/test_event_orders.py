@@ -25,12 +25,15 @@ import pytest
 
 from consulta.core import settings, table
 from consulta.core.errors import ProviderFailed
-from consulta.money import closing, ledger_verify, payees, refunds
-from consulta.money.dispute_records import DisputeStatus
+from consulta.money.accounts import payees
+from consulta.money.appointments import closing
+from consulta.money.books import verify as ledger_verify
+from consulta.money.disputes.records import DisputeStatus
+from consulta.money.paying import refunds
 from consulta.money.provider import ProviderRefund
 from consulta.money.records import RefundState, State
-from consulta.money.schema import RefundRequest, StartedPayment
-from consulta.money.stripe_payouts import Transaction
+from consulta.money.schema.payments import RefundRequest, StartedPayment
+from consulta.money.stripe.payouts import Transaction
 from tests.integration.money_stage import Providers, account, deliver, end, payout, restored, saved
 from tests.integration.test_disputes import Bank
 from tests.integration.test_money import (

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from consulta.core import settings
-from consulta.money import ledger_verify, orders
-from consulta.money.inbox import InboxState
-from consulta.money.ledger_verify import verify
+from consulta.money.books import verify as ledger_verify
+from consulta.money.books.verify import verify
+from consulta.money.paying import orders
 from consulta.money.records import POSTING, PaymentItem
+from consulta.money.webhooks.inbox import InboxState
 from tests.integration.test_money_simulated import PRICE, balances, hold, tell  # noqa: F401
 from tests.integration.test_providers import (  # noqa: F401  # fixtures are found by their names
     Simulator,

@@ -18,11 +18,13 @@ from consulta.core import aws as clients
 from consulta.core import bus, ids, settings, table
 from consulta.core.errors import NotFound
 from consulta.core.time import now
-from consulta.money import fraud_warnings, inbox, stripe_lookup
-from consulta.money.fraud_warnings import Warned
-from consulta.money.inbox import InboxState
+from consulta.money.disputes import fraud_warnings
+from consulta.money.disputes.fraud_warnings import Warned
 from consulta.money.records import FRAUD_WARNING
-from consulta.money.schema import StartedPayment
+from consulta.money.schema.payments import StartedPayment
+from consulta.money.stripe import lookup as stripe_lookup
+from consulta.money.webhooks import inbox
+from consulta.money.webhooks.inbox import InboxState
 from consulta.notifications import claims
 from consulta.people.records import MEMBER, ROLE, MemberItem, RoleItem
 from tests.faults import Crash, Fault, Faults

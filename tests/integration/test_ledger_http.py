@@ -10,11 +10,13 @@ from consulta.aggregates import walk
 from consulta.core import table
 from consulta.core.ids import new_id
 from consulta.core.time import now, to_text
-from consulta.money import ledger, providers, refunds
-from consulta.money.changes import posting_item
-from consulta.money.orders import refunds_of
+from consulta.money import providers
+from consulta.money.books import ledger
+from consulta.money.paying import refunds
+from consulta.money.paying.changes import posting_item
+from consulta.money.paying.orders import refunds_of
 from consulta.money.records import POSTING
-from consulta.money.schema import RefundRequest
+from consulta.money.schema.payments import RefundRequest
 from tests.integration.scripted_provider import install
 from tests.integration.test_money import BY, COMMISSION, FEE, PRICE, Practice
 from tests.integration.test_services import ask, paths

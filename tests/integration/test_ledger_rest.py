@@ -9,26 +9,19 @@ from consulta.core import table
 from consulta.core.keys import Key
 from consulta.core.permissions import Role
 from consulta.core.time import now
-from consulta.money import (
-    changes,
-    closing,
-    commissions,
-    effects,
-    ledger_verify,
-    mercadopago_connections,
-    orders,
-    payments,
-    rates,
-    refunds,
-)
-from consulta.money.changes import RELEASE_DUE_WORK, Change
-from consulta.money.inbox import InboxState
-from consulta.money.ledger_verify import verify
+from consulta.money import commissions, rates
+from consulta.money.appointments import closing
+from consulta.money.books import verify as ledger_verify
+from consulta.money.books.verify import verify
+from consulta.money.mercadopago import connections as mercadopago_connections
+from consulta.money.paying import changes, effects, orders, payments, refunds
+from consulta.money.paying.changes import RELEASE_DUE_WORK, Change
 from consulta.money.rates import RatesItem
 from consulta.money.records import PaymentItem
-from consulta.money.schema import ManualPaymentRequest, RefundRequest
-from consulta.money.schema_commissions import CommissionFilter, CommissionStatus
-from consulta.money.schema_connect import ConnectionIn
+from consulta.money.schema.commissions import CommissionFilter, CommissionStatus
+from consulta.money.schema.connect import ConnectionIn
+from consulta.money.schema.payments import ManualPaymentRequest, RefundRequest
+from consulta.money.webhooks.inbox import InboxState
 from consulta.scheduling import services
 from consulta.scheduling.schema.booking import CancelRequest
 from consulta.scheduling.schema.services import ServiceRequest

@@ -9,12 +9,16 @@ from typer.testing import CliRunner
 from consulta.core import table
 from consulta.core.errors import ProviderFailed
 from consulta.core.keys import Key
-from consulta.money import ledger, ledger_verify, payees, payments, providers, refunds
-from consulta.money.changes import Change, posting_item
-from consulta.money.ledger import Event
-from consulta.money.ledger_verify import Finding, verify
+from consulta.money import providers
+from consulta.money.accounts import payees
+from consulta.money.books import ledger
+from consulta.money.books import verify as ledger_verify
+from consulta.money.books.ledger import Event
+from consulta.money.books.verify import Finding, verify
+from consulta.money.paying import payments, refunds
+from consulta.money.paying.changes import Change, posting_item
 from consulta.money.records import PAYMENT, POSTING, PostingItem, RefundState
-from consulta.money.schema import ManualPaymentRequest, RefundRequest
+from consulta.money.schema.payments import ManualPaymentRequest, RefundRequest
 from consulta_cli import app
 from tests.conftest import AGGREGATES, CORE
 from tests.integration.scripted_provider import install

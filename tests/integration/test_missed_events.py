@@ -12,9 +12,11 @@ from typer.testing import CliRunner
 from consulta.core import keys, settings, table
 from consulta.core.item import Actor
 from consulta.core.time import from_text, now
-from consulta.money import inbox, missed, orders, payees
-from consulta.money.missed import Mark, Repaired
+from consulta.money.accounts import payees
+from consulta.money.paying import orders
 from consulta.money.records import State
+from consulta.money.webhooks import inbox, missed
+from consulta.money.webhooks.missed import Mark, Repaired
 from consulta.scheduling.records import PaymentStatus, Status
 from consulta_cli import app
 from tests.conftest import CORE

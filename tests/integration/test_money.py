@@ -18,22 +18,20 @@ from consulta.core.ids import new_id
 from consulta.core.item import Actor
 from consulta.core.permissions import Role
 from consulta.core.time import now
-from consulta.money import (
+from consulta.money import providers
+from consulta.money.accounts import payees
+from consulta.money.appointments import closing
+from consulta.money.paying import (
     changes,
-    closing,
     effects,
-    inbox,
     operations,
     orders,
     paid_for,
-    payees,
     payment_lists,
     payments,
     placing,
-    providers,
     refunds,
 )
-from consulta.money.inbox import InboxState
 from consulta.money.records import (
     POSTING,
     InboxItem,
@@ -43,7 +41,7 @@ from consulta.money.records import (
     RefundState,
     State,
 )
-from consulta.money.schema import (
+from consulta.money.schema.payments import (
     DisplayedStatus,
     ManualPaymentRequest,
     PaymentFilter,
@@ -51,6 +49,8 @@ from consulta.money.schema import (
     RefundRequest,
     StartedPayment,
 )
+from consulta.money.webhooks import inbox
+from consulta.money.webhooks.inbox import InboxState
 from consulta.scheduling import holds, rescheduling
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem, PaymentStatus, Status
 from consulta.scheduling.schema.booking import CancelRequest, RescheduleRequest

@@ -12,9 +12,10 @@ import pytest
 
 from consulta.core import table
 from consulta.core.errors import Conflict
-from consulta.money import ledger_verify, refunds
-from consulta.money.inbox import InboxState
-from consulta.money.schema import MAX_AMOUNT, RefundRequest
+from consulta.money.books import verify as ledger_verify
+from consulta.money.paying import refunds
+from consulta.money.schema.payments import MAX_AMOUNT, RefundRequest
+from consulta.money.webhooks.inbox import InboxState
 from consulta.scheduling import services
 from consulta.scheduling.schema.services import ServiceRequest
 from tests.integration.test_money import (

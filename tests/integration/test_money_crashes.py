@@ -16,21 +16,17 @@ import pytest
 
 from consulta.core import settings
 from consulta.core.errors import Conflict, ProviderFailed
-from consulta.money import (
-    closing,
-    dispute_effects,
-    effects,
-    inbox,
-    ledger_verify,
-    payments,
-    refunds,
-    stripe_payouts,
-)
-from consulta.money.dispute_records import DISPUTE, DisputeStatus
-from consulta.money.inbox import InboxState
+from consulta.money.appointments import closing
+from consulta.money.books import verify as ledger_verify
+from consulta.money.disputes import effects as dispute_effects
+from consulta.money.disputes.records import DISPUTE, DisputeStatus
+from consulta.money.paying import effects, payments, refunds
 from consulta.money.records import REFUND, RefundState, State
-from consulta.money.schema import ManualPaymentRequest, PaymentRequest, RefundRequest
-from consulta.money.throttling import RateLimited
+from consulta.money.schema.payments import ManualPaymentRequest, PaymentRequest, RefundRequest
+from consulta.money.stripe import payouts as stripe_payouts
+from consulta.money.webhooks import inbox
+from consulta.money.webhooks.inbox import InboxState
+from consulta.money.webhooks.throttling import RateLimited
 from consulta.scheduling import holds
 from consulta.scheduling.schema.booking import CancelRequest
 from tests.faults import Crash

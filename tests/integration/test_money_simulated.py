@@ -9,10 +9,13 @@ import pytest
 from consulta.core import table
 from consulta.core.identity import Principal
 from consulta.core.permissions import Role
-from consulta.money import approving, inbox, mercadopago_connections, orders
-from consulta.money.inbox import InboxState
+from consulta.money.appointments import approving
+from consulta.money.mercadopago import connections as mercadopago_connections
+from consulta.money.paying import orders
 from consulta.money.records import POSTING, PostingItem
-from consulta.money.schema_connect import ConnectionIn
+from consulta.money.schema.connect import ConnectionIn
+from consulta.money.webhooks import inbox
+from consulta.money.webhooks.inbox import InboxState
 from consulta.scheduling import appointments, services
 from consulta.scheduling.records import PaymentStatus, Status
 from consulta.scheduling.schema.booking import DeclineRequest

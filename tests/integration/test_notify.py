@@ -21,8 +21,9 @@ from consulta.core.bus import Event
 from consulta.core.item import Actor
 from consulta.core.keys import Tenant
 from consulta.core.time import now, to_text
-from consulta.money import closing, orders
-from consulta.money.placing import SLOT_LOST
+from consulta.money.appointments import closing
+from consulta.money.paying import orders
+from consulta.money.paying.placing import SLOT_LOST
 from consulta.money.records import PAYMENT, REFUND, PaymentItem, RefundItem
 from consulta.notifications import claims
 from consulta.people.policy import default_policy

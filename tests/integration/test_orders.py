@@ -13,22 +13,19 @@ from consulta.core import table
 from consulta.core.errors import Conflict, Invalid, NotFound
 from consulta.core.identity import Principal
 from consulta.core.permissions import Role
-from consulta.money import (
-    approving,
-    closing,
-    effects,
-    ledger_verify,
-    order_views,
-    orders,
-    packages,
-    payees,
-    payments,
-    refunds,
-)
+from consulta.money.accounts import payees
+from consulta.money.appointments import approving, closing, packages
+from consulta.money.books import verify as ledger_verify
+from consulta.money.paying import effects, order_views, orders, payments, refunds
 from consulta.money.rates import key_of
 from consulta.money.records import PaymentItem
-from consulta.money.schema import ManualPaymentRequest, Payment, RefundRequest, StartedPayment
-from consulta.money.schema_orders import Order, OrderStatus
+from consulta.money.schema.orders import Order, OrderStatus
+from consulta.money.schema.payments import (
+    ManualPaymentRequest,
+    Payment,
+    RefundRequest,
+    StartedPayment,
+)
 from consulta.people.records import PRACTICE, PracticeItem
 from consulta.scheduling import appointments, offers, rescheduling, services
 from consulta.scheduling import packages as sold

@@ -12,24 +12,27 @@ from consulta.core.errors import Conflict, Forbidden, Invalid, NoPackage, NotFou
 from consulta.core.ids import new_id
 from consulta.core.permissions import Role
 from consulta.core.time import to_text
-from consulta.money import (
-    approving,
+from consulta.money import providers
+from consulta.money.appointments import approving, closing, package_payments
+from consulta.money.appointments import packages as sold
+from consulta.money.paying import (
     changes,
-    closing,
     effects,
     operations,
     orders,
-    package_payments,
     paid_for,
     payment_lists,
     payments,
     placing,
-    providers,
     refunds,
 )
-from consulta.money import packages as sold
 from consulta.money.records import PAYMENT, PaymentItem, Provider
-from consulta.money.schema import ManualPaymentRequest, PaymentFilter, PaymentRequest, RefundRequest
+from consulta.money.schema.payments import (
+    ManualPaymentRequest,
+    PaymentFilter,
+    PaymentRequest,
+    RefundRequest,
+)
 from consulta.people.policy import PolicySettings, to_stored
 from consulta.people.records import PRACTICE, PracticeItem
 from consulta.scheduling import booking, package_sessions, packages, services, transitions

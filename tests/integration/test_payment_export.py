@@ -12,7 +12,7 @@ import pytest
 from consulta.core import aws, table
 from consulta.core.item import Actor
 from consulta.core.time import from_text, to_text
-from consulta.money.orders import make_payment
+from consulta.money.paying.orders import make_payment
 from consulta.reports import payment_export
 from tests.faults import Crash, Fault, Faults
 from tests.integration import test_reports

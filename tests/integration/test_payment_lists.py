@@ -13,9 +13,9 @@ from consulta.core import table
 from consulta.core.ids import new_id
 from consulta.core.item import Actor
 from consulta.core.time import now
-from consulta.money import orders, payment_views
+from consulta.money.paying import orders, payment_views
 from consulta.money.records import PaymentItem, Provider, State
-from consulta.money.schema import DisplayedStatus
+from consulta.money.schema.payments import DisplayedStatus
 from tests.faults import Faults
 from tests.integration.test_services import ask, paths
 from tests.unit.people.calling import Answer

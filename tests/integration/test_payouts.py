@@ -15,11 +15,13 @@ from consulta.core import aws as clients
 from consulta.core import table
 from consulta.core.keys import Tenant
 from consulta.core.time import now
-from consulta.money import connect, inbox, payees, payout_effects, stripe_payouts
-from consulta.money.inbox import InboxState
-from consulta.money.payout_effects import PLATFORM_TENANT
+from consulta.money.accounts import connect, payees, payout_effects
+from consulta.money.accounts.payout_effects import PLATFORM_TENANT
 from consulta.money.records import PAYOUT, POSTING, InboxItem, PayoutItem, PostingItem
-from consulta.money.stripe_payouts import ProviderPayout
+from consulta.money.stripe import payouts as stripe_payouts
+from consulta.money.stripe.payouts import ProviderPayout
+from consulta.money.webhooks import inbox
+from consulta.money.webhooks.inbox import InboxState
 from tests.conftest import CORE
 from tests.faults import Crash, Fault, Faults
 from tests.integration.test_money_simulated import (  # noqa: F401  # a fixture is found by its name

@@ -15,17 +15,13 @@ from consulta.core.errors import ProviderFailed
 from consulta.core.identity import Principal
 from consulta.core.permissions import Role
 from consulta.core.time import now
-from consulta.money import (
-    approving,
-    effects,
-    ledger_verify,
-    mercadopago_connections,
-    operations,
-    orders,
-)
-from consulta.money.inbox import InboxState
+from consulta.money.appointments import approving
+from consulta.money.books import verify as ledger_verify
+from consulta.money.mercadopago import connections as mercadopago_connections
+from consulta.money.paying import effects, operations, orders
 from consulta.money.records import REFUND, PaymentItem, State
-from consulta.money.schema_connect import ConnectionIn
+from consulta.money.schema.connect import ConnectionIn
+from consulta.money.webhooks.inbox import InboxState
 from consulta.scheduling import services
 from consulta.scheduling.schema.services import ServiceRequest
 from tests.integration.money_stage import listed

@@ -23,7 +23,10 @@ from consulta.core.item import Actor
 from consulta.core.keys import Tenant
 from consulta.core.permissions import Role
 from consulta.core.time import now, to_text
-from consulta.money import connect, mercadopago_connections, mercadopago_tokens, payees, secrets
+from consulta.money import secrets
+from consulta.money.accounts import connect, payees
+from consulta.money.mercadopago import connections as mercadopago_connections
+from consulta.money.mercadopago import tokens as mercadopago_tokens
 from consulta.money.provider import Operation, PaymentDetails
 from consulta.money.providers import provider_for
 from consulta.money.records import PAYMENT, PayeeItem, PaymentItem, RefundState, State

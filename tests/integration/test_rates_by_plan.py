@@ -10,7 +10,7 @@ from consulta.core.identity import Principal
 from consulta.core.permissions import Role
 from consulta.money import commissions
 from consulta.money.rates import Rate, RateTable, Row, Scope
-from consulta.money.schema_commissions import RatesRequest
+from consulta.money.schema.commissions import RatesRequest
 from tests.faults import Faults
 from tests.integration import test_money
 from tests.integration.test_commissions import get, put, row

@@ -10,8 +10,8 @@ import pypdf
 import pytest
 
 from consulta.core import table
-from consulta.money import payments, refunds
-from consulta.money.schema import ManualPaymentRequest, RefundRequest
+from consulta.money.paying import payments, refunds
+from consulta.money.schema.payments import ManualPaymentRequest, RefundRequest
 from consulta.people.records import EXPERT, PATIENT, PRACTICE, PracticeItem
 from consulta.reports.receipt_words import WORDS
 from consulta.scheduling.records import APPOINTMENT, SERVICE

@@ -18,11 +18,11 @@ from consulta.core import settings, table
 from consulta.core.item import Actor
 from consulta.core.keys import Tenant
 from consulta.core.time import now
-from consulta.money import inbox
-from consulta.money.payout_effects import PLATFORM_TENANT, Holder
+from consulta.money.accounts.payout_effects import PLATFORM_TENANT, Holder
 from consulta.money.reconciliation import accounts, ledger_side, running, stripe_side
 from consulta.money.reconciliation.records import DifferenceItem, RunItem
 from consulta.money.records import POSTING, PostingItem
+from consulta.money.webhooks import inbox
 from consulta_cli import app
 from consulta_cli import reconcile as command
 from tests.conftest import CORE

@@ -21,8 +21,9 @@ from consulta.core.item import Actor
 from consulta.core.keys import Key
 from consulta.core.permissions import Role
 from consulta.core.time import local_day, now, to_text
-from consulta.money import payees, payments
-from consulta.money.schema import ManualPaymentRequest
+from consulta.money.accounts import payees
+from consulta.money.paying import payments
+from consulta.money.schema.payments import ManualPaymentRequest
 from consulta.scheduling import offers, rescheduling, services, suggestions, transitions
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem, Status
 from consulta.scheduling.schema.appointments import AppointmentDetail

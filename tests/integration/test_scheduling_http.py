@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from consulta.core import table
-from consulta.money import closing
+from consulta.money.appointments import closing
 from consulta.people.records import EXPERT, ExpertItem
 from consulta.scheduling import services, sweep
 from consulta.scheduling.records import SERVICE, ServiceItem

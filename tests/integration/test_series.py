@@ -12,7 +12,7 @@ from consulta.core import aws, table
 from consulta.core.bus import SOURCE
 from consulta.core.ids import new_id
 from consulta.core.permissions import Role
-from consulta.money import closing
+from consulta.money.appointments import closing
 from consulta.scheduling import (
     appointments,
     packages,

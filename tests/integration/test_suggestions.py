@@ -9,7 +9,7 @@ from consulta.core.errors import Conflict, NotFound
 from consulta.core.ids import new_id
 from consulta.core.permissions import Role
 from consulta.core.time import to_epoch
-from consulta.money import closing
+from consulta.money.appointments import closing
 from consulta.scheduling import rescheduling, suggestions
 from consulta.scheduling.schema.booking import CancelRequest, RescheduleRequest
 from tests.faults import Faults

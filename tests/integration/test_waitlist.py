@@ -13,7 +13,7 @@ from consulta.core.ids import new_id
 from consulta.core.item import Actor
 from consulta.core.permissions import Role
 from consulta.core.time import from_epoch, to_epoch
-from consulta.money import closing
+from consulta.money.appointments import closing
 from consulta.scheduling import (
     holds,
     packages,

@@ -23,17 +23,14 @@ from consulta.core import aws as clients
 from consulta.core import keys, settings, table
 from consulta.core.item import Actor
 from consulta.core.time import now, to_text
-from consulta.money import (
-    inbox,
-    mercadopago_tokens,
-    orders,
-    payees,
-    secrets,
-    stripe_client,
-    throttling,
-)
-from consulta.money.inbox import InboxState
+from consulta.money import secrets
+from consulta.money.accounts import payees
+from consulta.money.mercadopago import tokens as mercadopago_tokens
+from consulta.money.paying import orders
 from consulta.money.records import State
+from consulta.money.stripe import client as stripe_client
+from consulta.money.webhooks import inbox, throttling
+from consulta.money.webhooks.inbox import InboxState
 from consulta.scheduling.records import PaymentStatus, Status
 from tests.integration.test_money_simulated import (  # noqa: F401  # fixtures are found by their names
     PRICE,

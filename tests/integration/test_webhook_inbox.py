@@ -9,10 +9,11 @@ from typer.testing import CliRunner
 from consulta.core import aws, settings
 from consulta.core.ids import new_id
 from consulta.core.time import to_text
-from consulta.money import connect, inbox, replay
-from consulta.money.inbox import InboxState
+from consulta.money.accounts import connect
 from consulta.money.provider import ProviderPayment
 from consulta.money.records import State
+from consulta.money.webhooks import inbox, replay
+from consulta.money.webhooks.inbox import InboxState
 from consulta_cli import app
 from tests.conftest import CORE
 from tests.integration.test_money import (  # noqa: F401  # fixtures are found by their names

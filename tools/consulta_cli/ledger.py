@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from consulta.core.keys import Tenant
-from consulta.money.ledger import PLATFORM
-from consulta.money.ledger_verify import Finding
-from consulta.money.ledger_verify import verify as verify_ledger
+from consulta.money.books.ledger import PLATFORM
+from consulta.money.books.verify import Finding
+from consulta.money.books.verify import verify as verify_ledger
 from consulta_cli import figures, stack
 
 Practice = Annotated[str, typer.Option(help="Only this practice (its id).")]

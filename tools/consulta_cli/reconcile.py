@@ -12,7 +12,7 @@ from rich.table import Table
 
 from consulta.core import aws
 from consulta.core.item import Actor
-from consulta.money.payout_effects import PLATFORM_TENANT
+from consulta.money.accounts.payout_effects import PLATFORM_TENANT
 from consulta.money.reconciliation import listing, running
 from consulta.money.reconciliation.records import FINISHED, DifferenceItem
 from consulta.money.reconciliation.storing import OPEN, is_pressing

@@ -16,9 +16,9 @@ from rich.table import Table
 from consulta.core import keys, table
 from consulta.core.errors import Problem
 from consulta.core.observe import logger
-from consulta.money import payees
-from consulta.money import replay as replaying
-from consulta.money.schema_webhooks import RangeReplayRequest
+from consulta.money.accounts import payees
+from consulta.money.schema.webhooks import RangeReplayRequest
+from consulta.money.webhooks import replay as replaying
 from consulta_cli import dead_letters as letters
 from consulta_cli import stack
 

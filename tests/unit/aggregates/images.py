@@ -6,7 +6,7 @@ from typing import Any
 from consulta.core.item import Actor
 from consulta.core.keys import Key, Tenant
 from consulta.core.table import Raw
-from consulta.money.dispute_records import DISPUTE, DisputeItem
+from consulta.money.disputes.records import DISPUTE, DisputeItem
 from consulta.money.records import (
     PAYMENT,
     POSTING,

@@ -19,7 +19,7 @@ from consulta.aggregates.contributions import (
 from consulta.aggregates.rows import Remembered, decode, encode
 from consulta.core.keys import Key
 from consulta.core.table import Raw
-from consulta.money.dispute_records import DISPUTE, INQUIRIES
+from consulta.money.disputes.records import DISPUTE, INQUIRIES
 from consulta.money.records import PAYMENT, POSTING, REFUND
 from consulta.people.records import PATIENT
 from consulta.scheduling.records import APPOINTMENT, BOOKED, OPEN, Status

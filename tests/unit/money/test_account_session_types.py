@@ -12,7 +12,7 @@ import stripe.params as sp
 import typing_extensions as te
 
 from consulta.core.permissions import Role
-from consulta.money.account_components import NAMES, Flags, State, components
+from consulta.money.accounts.components import NAMES, Flags, State, components
 
 AUTH = {"disable_stripe_user_authentication", "external_account_collection"}
 PAYOUTS = {"instant_payouts", "standard_payouts", "edit_payout_schedule"}

@@ -9,7 +9,7 @@ import typing_extensions as te
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from consulta.core.permissions import Role
-from consulta.money.account_components import NAMES, Flags, State, components
+from consulta.money.accounts.components import NAMES, Flags, State, components
 
 STRIPE_COLLECTS = {"requirement_collection": "stripe"}
 WE_COLLECT = {"requirement_collection": "application"}

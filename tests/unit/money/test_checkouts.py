@@ -10,7 +10,7 @@ from consulta.core import settings
 from consulta.core.errors import Conflict, Invalid
 from consulta.core.item import Actor
 from consulta.core.keys import Tenant
-from consulta.money import checkouts
+from consulta.money.paying import checkouts
 from consulta.money.provider import PaymentDetails, ReturnUrls
 from consulta.money.records import Provider
 from consulta.scheduling.records import (

@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 
-from consulta.money import disputes, ledger, mercadopago_disputes, stripe_disputes
-from consulta.money.dispute_records import DisputeItem, DisputeStatus
-from consulta.money.ledger import Charge, Leg, Posting
+from consulta.money.books import ledger
+from consulta.money.books.ledger import Charge, Leg, Posting
+from consulta.money.disputes import listing as disputes
+from consulta.money.disputes.records import DisputeItem, DisputeStatus
+from consulta.money.mercadopago import disputes as mercadopago_disputes
 from consulta.money.provider import Movement, ProviderPayment
 from consulta.money.records import Provider, State
-from consulta.money.stripe_lookup import Found
+from consulta.money.stripe import disputes as stripe_disputes
+from consulta.money.stripe.lookup import Found
 
 DESTINATION = Charge(Provider.STRIPE, "acct_1", "prac_1", "EUR", destination=True)
 DIRECT = Charge(Provider.STRIPE, "acct_1", "prac_1", "EUR")

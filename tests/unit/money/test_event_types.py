@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from consulta.money import event_types
-from consulta.money.event_types import MERCADOPAGO, STRIPE, NotNeeded, Work
-from consulta.money.event_work import HANDLERS
+from consulta.money.webhooks import event_types
+from consulta.money.webhooks.event_types import MERCADOPAGO, STRIPE, NotNeeded, Work
+from consulta.money.webhooks.event_work import HANDLERS
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCS = (ROOT / "docs" / "webhooks.md").read_text()

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consulta.money import ledger
-from consulta.money.ledger import Charge, Entry, Event, Posting, Settlement
+from consulta.money.books import ledger
+from consulta.money.books.ledger import Charge, Entry, Event, Posting, Settlement
 from consulta.money.records import Provider
 
 Sums = dict[tuple[str, str], int]

@@ -18,12 +18,13 @@ from consulta.core import settings as core_settings
 from consulta.core.item import Actor
 from consulta.core.keys import Tenant
 from consulta.core.money import proportion
-from consulta.money import ledger_verify, rates
-from consulta.money.changes import Change, commission_tax_of, posting_item
-from consulta.money.dispute_effects import Step
-from consulta.money.dispute_records import DisputeItem, DisputeStatus
-from consulta.money.ledger import Leg, Posting
-from consulta.money.operations import Kind
+from consulta.money import rates
+from consulta.money.books import verify as ledger_verify
+from consulta.money.books.ledger import Leg, Posting
+from consulta.money.disputes.effects import Step
+from consulta.money.disputes.records import DisputeItem, DisputeStatus
+from consulta.money.paying.changes import Change, commission_tax_of, posting_item
+from consulta.money.paying.operations import Kind
 from consulta.money.provider import (
     Exchange,
     Legs,

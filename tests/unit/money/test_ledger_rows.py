@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from consulta.money import ledger
-from consulta.money.ledger import Charge, Event, Leg, Posting, Settlement
+from consulta.money.books import ledger
+from consulta.money.books.ledger import Charge, Event, Leg, Posting, Settlement
 from consulta.money.records import Provider
 
 DESTINATION = Charge(Provider.STRIPE, "acct", "p", "EUR", destination=True, platform_pays_fees=True)

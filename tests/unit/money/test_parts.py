@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from consulta.core.errors import Conflict, Invalid
 from consulta.core.keys import Tenant
-from consulta.money import paid_for, parts, placing
-from consulta.money.parts import Part
+from consulta.money.paying import paid_for, parts, placing
+from consulta.money.paying.parts import Part
 from consulta.money.rates import Rate, Scope, contained_tax
 from consulta.money.records import PaymentItem
 from consulta.scheduling.records import (

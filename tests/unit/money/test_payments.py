@@ -11,12 +11,12 @@ from consulta.core.identity import Principal
 from consulta.core.item import Actor
 from consulta.core.keys import Tenant
 from consulta.core.permissions import Role
-from consulta.money import operations, payment_views, payments
-from consulta.money.changes import shown_status
-from consulta.money.orders import make_payment
+from consulta.money.paying import operations, payment_views, payments
+from consulta.money.paying.changes import shown_status
+from consulta.money.paying.orders import make_payment
 from consulta.money.provider import PaymentDetails, ProviderPayment
 from consulta.money.records import PaymentItem, State
-from consulta.money.schema import DisplayedStatus, ManualPaymentRequest, PaymentRequest
+from consulta.money.schema.payments import DisplayedStatus, ManualPaymentRequest, PaymentRequest
 from consulta.scheduling.records import PaymentStatus
 
 PRACTICE = "prac_01JCABCDEFGHJKMNPQRSTVWXYZ"

@@ -9,12 +9,12 @@ import pytest
 from consulta.aggregates.contributions import AggregateKey, contribution
 from consulta.core.item import Actor
 from consulta.core.keys import Tenant
-from consulta.money import ledger
-from consulta.money.account_lookup import digest_of
-from consulta.money.changes import posting_item
-from consulta.money.ledger import Event, Posting, kind_of
-from consulta.money.payout_effects import BACK, BANK, TRANSIT, Holder, place_of, postings
-from consulta.money.stripe_payouts import ProviderPayout
+from consulta.money.accounts.lookup import digest_of
+from consulta.money.accounts.payout_effects import BACK, BANK, TRANSIT, Holder, place_of, postings
+from consulta.money.books import ledger
+from consulta.money.books.ledger import Event, Posting, kind_of
+from consulta.money.paying.changes import posting_item
+from consulta.money.stripe.payouts import ProviderPayout
 
 TENANT = Tenant("prac_1")
 HOLDER = Holder(TENANT, "prac_1", "acct_1")

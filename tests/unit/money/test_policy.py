@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consulta.money import policy
-from consulta.money.policy import Party
+from consulta.money.appointments import policy
+from consulta.money.appointments.policy import Party
 from consulta.people.policy import default_policy
 
 START = datetime(2026, 3, 29, 10, 0, tzinfo=UTC)

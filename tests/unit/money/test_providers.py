@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from consulta.core.errors import Conflict, Invalid
 from consulta.core.item import Actor
 from consulta.core.keys import Tenant
-from consulta.money import mercadopago_provider, stripe_provider
-from consulta.money.connect import CONTROLLERS
+from consulta.money.accounts.connect import CONTROLLERS
+from consulta.money.mercadopago import provider as mercadopago_provider
 from consulta.money.provider import PaymentDetails
 from consulta.money.providers import provider_for
 from consulta.money.records import PAYMENT, PaymentItem, Provider, RefundState, State
+from consulta.money.stripe import provider as stripe_provider
 
 PRACTICE = "prac_01JC0NS0TADEM0000000000000"
 PAYMENT_ID = "pay_01JC0NS0TADEM0000000000000"

@@ -23,9 +23,10 @@ from mercadopago.webhook import InvalidWebhookSignatureError, WebhookSignatureVa
 from consulta.core import settings
 from consulta.core.errors import BadRequest, Problem
 from consulta.core.time import now
-from consulta.money import secrets, webhook_intake
+from consulta.money import secrets
 from consulta.money.secrets import MercadoPagoSecret, StripeSecret, WebhookSecret
-from consulta.money.webhook_signatures import MercadoPagoSignature, StripeSignature
+from consulta.money.webhooks import intake as webhook_intake
+from consulta.money.webhooks.signatures import MercadoPagoSignature, StripeSignature
 from local.simulators.delivery import Settings
 from local.simulators.mercadopago.state import sign_notification
 
@@ -521,7 +522,7 @@ def test_what_the_simulator_signs_is_taken(queue: Queue, unit: str) -> None:
 
 def test_a_webhook_function_imports_no_sdk_and_no_resolver() -> None:
     heavy = ["stripe", "mercadopago", "pynamodb", "requests", "aws_lambda_powertools.event_handler"]
-    code = "import sys, consulta.money.webhook_intake; print(*sys.modules)"
+    code = "import sys, consulta.money.webhooks.intake; print(*sys.modules)"
     ran = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consulta.money import throttling
-from consulta.money.throttling import BURST, RATE, Bucket, bucket_of, seconds
+from consulta.money.webhooks import throttling
+from consulta.money.webhooks.throttling import BURST, RATE, Bucket, bucket_of, seconds
 
 
 def full(at: float = 0.0) -> Bucket:

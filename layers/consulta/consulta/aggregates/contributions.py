@@ -13,7 +13,7 @@ from datetime import date
 from typing import Any, NamedTuple
 
 from consulta.core.keys import ITEM, Key, parse_item, tenant_of
-from consulta.money.dispute_records import DISPUTE, INQUIRIES
+from consulta.money.disputes.records import DISPUTE, INQUIRIES
 from consulta.money.records import PAYMENT, POSTING, REFUND, Provider, RefundState, State
 from consulta.people.records import EXPERT, PATIENT, PRACTICE
 from consulta.scheduling.records import APPOINTMENT, BOOKED, OPEN, SERVICE, Status
@@ -151,7 +151,7 @@ class _Reader:
     def balances(self) -> dict[str, dict[str, int]]:
         """By a posting's books and kinds of account: debits less credits."""
         # A dashboard names figures and never reads a posting: it need not import the ledger.
-        from consulta.money.ledger import kind_of  # noqa: PLC0415
+        from consulta.money.books.ledger import kind_of  # noqa: PLC0415
 
         found: dict[str, dict[str, int]] = {}
         try:
@@ -308,7 +308,7 @@ def _dispute(item: _Reader) -> Contribution:
 
 def _posting(item: _Reader) -> Contribution:
     """Every account's balance; and by day what became revenue, less what of it was taken back."""
-    from consulta.money.ledger import REVENUE, TAX_OUT  # noqa: PLC0415  # as for the balances
+    from consulta.money.books.ledger import REVENUE, TAX_OUT  # noqa: PLC0415  # as for the balances
 
     currency = item.text("currency")
     balances = [

@@ -6,7 +6,7 @@ from consulta.core.fields import Amount
 from consulta.core.identity import Principal
 from consulta.core.time import from_text, now
 from consulta.dashboards.schema_ledger import Balance, Balances, BalancesFilter
-from consulta.money.ledger import PLATFORM, payee_book
+from consulta.money.books.ledger import PLATFORM, payee_book
 from consulta.people.records import PRACTICE
 
 

@@ -5,8 +5,9 @@ from consulta.aggregates.contributions import BALANCE, BOOK
 from consulta.core.fields import Amount
 from consulta.core.identity import Principal
 from consulta.core.time import from_text
-from consulta.money import ledger, payouts
-from consulta.money.schema_payouts import CurrencyBalance, PayeeBalance
+from consulta.money.accounts import payouts
+from consulta.money.books import ledger
+from consulta.money.schema.payouts import CurrencyBalance, PayeeBalance
 
 # The ledger's accounts by what the API calls them.
 _SHOWN = {

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from consulta.core.fields import Amount
 from consulta.core.http import ApiModel
-from consulta.money.schema_ledger import Book
+from consulta.money.schema.ledger import Book
 
 
 class BalancesFilter(ApiModel):

@@ -19,8 +19,8 @@ from consulta.core.item import Actor
 from consulta.core.keys import Tenant
 from consulta.core.observe import count, failure
 from consulta.money.currencies import to_stripe
-from consulta.money.stripe_client import AlreadyExists, client, translated
-from consulta.money.stripe_provider import PAGE
+from consulta.money.stripe.client import AlreadyExists, client, translated
+from consulta.money.stripe.provider import PAGE
 from consulta.people.records import PRACTICE, PracticeItem
 from consulta.scheduling.records import PACKAGE, SERVICE, ServiceCatalogItem, ServiceItem
 from consulta.scheduling.services import CATALOG, catalog_key

@@ -20,8 +20,7 @@ from consulta.core.time import now, to_text, utc_months
 from consulta.money import rates
 from consulta.money.rates import RatesItem
 from consulta.money.records import PAYMENT, PaymentItem, Provider
-from consulta.money.schema import ExchangedInto
-from consulta.money.schema_commissions import (
+from consulta.money.schema.commissions import (
     Commission,
     CommissionFilter,
     CommissionPage,
@@ -32,6 +31,7 @@ from consulta.money.schema_commissions import (
     RatesRequest,
     RateUsed,
 )
+from consulta.money.schema.payments import ExchangedInto
 from consulta.people import writes
 from consulta.scheduling.records import SERVICE
 

@@ -9,8 +9,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
-from consulta.money.dispute_records import DisputeStatus
-from consulta.money.ledger import Leg
+from consulta.money.books.ledger import Leg
+from consulta.money.disputes.records import DisputeStatus
 from consulta.money.records import PayeeItem, PaymentItem, Provider, RefundState, State
 
 

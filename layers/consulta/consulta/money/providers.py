@@ -7,8 +7,8 @@ from consulta.money.provider import DisputeProvider, PaymentProvider
 from consulta.money.records import Provider
 
 _ADAPTERS = {
-    Provider.STRIPE: ("consulta.money.stripe_provider", "StripeProvider"),
-    Provider.MERCADOPAGO: ("consulta.money.mercadopago_provider", "MercadoPagoProvider"),
+    Provider.STRIPE: ("consulta.money.stripe.provider", "StripeProvider"),
+    Provider.MERCADOPAGO: ("consulta.money.mercadopago.provider", "MercadoPagoProvider"),
 }
 
 
@@ -23,8 +23,8 @@ def provider_for(name: str) -> PaymentProvider:
 
 
 _DISPUTES = {
-    Provider.STRIPE: ("consulta.money.stripe_disputes", "StripeDisputes"),
-    Provider.MERCADOPAGO: ("consulta.money.mercadopago_disputes", "MercadoPagoDisputes"),
+    Provider.STRIPE: ("consulta.money.stripe.disputes", "StripeDisputes"),
+    Provider.MERCADOPAGO: ("consulta.money.mercadopago.disputes", "MercadoPagoDisputes"),
 }
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from consulta.core import mail, settings, table
 from consulta.core.keys import Tenant
 from consulta.core.money import Money, format_money
-from consulta.money.orders import Order
+from consulta.money.paying.orders import Order
 from consulta.money.records import PaymentItem, RefundItem
 from consulta.notifications import texts
 from consulta.notifications.records import Kind

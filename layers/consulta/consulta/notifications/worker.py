@@ -22,7 +22,7 @@ from consulta.core.bus import Event
 from consulta.core.item import Actor
 from consulta.core.observe import count, failure, logger
 from consulta.core.time import from_text, now
-from consulta.money.placing import SLOT_LOST
+from consulta.money.paying.placing import SLOT_LOST
 from consulta.money.records import (
     FRAUD_WARNING,
     PAYMENT,

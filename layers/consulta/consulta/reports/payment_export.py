@@ -22,9 +22,10 @@ from consulta.core.keys import Tenant
 from consulta.core.listing import Plan
 from consulta.core.observe import count
 from consulta.core.time import from_text, in_zone, now
-from consulta.money import commissions, payment_lists, payment_views
+from consulta.money import commissions
+from consulta.money.paying import payment_lists, payment_views
 from consulta.money.records import PaymentItem
-from consulta.money.schema import PaymentFilter
+from consulta.money.schema.payments import PaymentFilter
 from consulta.people.records import PATIENT, PracticeItem
 from consulta.reports import files, requests
 from consulta.reports.export_columns import columns

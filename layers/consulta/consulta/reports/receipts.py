@@ -14,9 +14,9 @@ from consulta.core.identity import Principal
 from consulta.core.keys import Key
 from consulta.core.language import language_of
 from consulta.core.time import local_day
-from consulta.money import order_views, paid_for, payment_views
-from consulta.money.orders import Order, refunds_of
-from consulta.money.parts import PaidFor
+from consulta.money.paying import order_views, paid_for, payment_views
+from consulta.money.paying.orders import Order, refunds_of
+from consulta.money.paying.parts import PaidFor
 from consulta.money.records import PaymentItem, Provider, RefundItem, RefundState
 from consulta.people.records import EXPERT, PATIENT, PRACTICE, PracticeItem
 from consulta.reports.receipt_schema import (

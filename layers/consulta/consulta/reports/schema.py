@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import EmailStr, Field, model_validator
 
 from consulta.core.http import ApiModel, Id
-from consulta.money.schema import DisplayedStatus
+from consulta.money.schema.payments import DisplayedStatus
 from consulta.reports.records import Format, Frequency, ReportKind, State
 
 MAX_DAYS = 366

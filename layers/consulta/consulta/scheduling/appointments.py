@@ -1,7 +1,7 @@
 """Appointments: one of them, and what scheduling alone does to it.
 
-Where money has a part in it (cancelling, completing), :mod:`consulta.money.closing` puts the parts
-of :mod:`consulta.scheduling.transitions` and its own into one transaction.
+Where money has a part in it (cancelling, completing), :mod:`consulta.money.appointments.closing`
+puts the parts of :mod:`consulta.scheduling.transitions` and its own into one transaction.
 """
 
 from collections.abc import Sequence

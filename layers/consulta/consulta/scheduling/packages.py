@@ -1,7 +1,7 @@
 """Packages: buying them and listing them.
 
 Their sessions are :mod:`consulta.scheduling.package_sessions`. What is paid for a package, and what
-goes back, is :mod:`consulta.money.packages`' to say.
+goes back, is :mod:`consulta.money.appointments.packages`' to say.
 """
 
 from collections.abc import Mapping

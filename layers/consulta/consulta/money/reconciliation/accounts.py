@@ -8,9 +8,10 @@ from typing import Any
 from consulta.core import table
 from consulta.core.keys import Tenant
 from consulta.core.time import now
-from consulta.money import ledger, orders
-from consulta.money.dispute_effects import known as known_dispute
-from consulta.money.payout_effects import PLATFORM_TENANT, Holder
+from consulta.money.accounts.payout_effects import PLATFORM_TENANT, Holder
+from consulta.money.books import ledger
+from consulta.money.disputes.effects import known as known_dispute
+from consulta.money.paying import orders
 from consulta.money.reconciliation import ledger_side, mercadopago_side, stripe_side
 from consulta.money.reconciliation.ledger_side import Balances
 from consulta.money.reconciliation.matching import (

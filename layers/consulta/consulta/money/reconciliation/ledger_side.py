@@ -13,8 +13,8 @@ from typing import Any
 from consulta.core import table
 from consulta.core.keys import Key, Tenant
 from consulta.core.time import to_text, utc_months
-from consulta.money import ledger
-from consulta.money.ledger import Event
+from consulta.money.books import ledger
+from consulta.money.books.ledger import Event
 from consulta.money.reconciliation.matching import Posted
 from consulta.money.records import PAYMENT, POSTING, PostingItem, Provider
 

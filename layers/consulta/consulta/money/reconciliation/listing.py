@@ -16,7 +16,7 @@ from consulta.core.keys import Tenant
 from consulta.core.listing import Plan, equal
 from consulta.core.permissions import Role
 from consulta.core.time import now, to_text
-from consulta.money.payout_effects import PLATFORM_TENANT
+from consulta.money.accounts.payout_effects import PLATFORM_TENANT
 from consulta.money.reconciliation import running, storing
 from consulta.money.reconciliation.matching import SENTENCES, Cause, Kind
 from consulta.money.reconciliation.records import (

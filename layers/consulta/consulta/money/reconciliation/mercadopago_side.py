@@ -13,8 +13,10 @@ from typing import Any
 
 from consulta.core.errors import NotFound
 from consulta.core.time import to_text
-from consulta.money import mercadopago_client, mercadopago_disputes, mercadopago_tokens
-from consulta.money.mercadopago_provider import normalised
+from consulta.money.mercadopago import client as mercadopago_client
+from consulta.money.mercadopago import disputes as mercadopago_disputes
+from consulta.money.mercadopago import tokens as mercadopago_tokens
+from consulta.money.mercadopago.provider import normalised
 from consulta.money.provider import ProviderPayment, ProviderRefund
 from consulta.money.reconciliation.matching import Event, Fact
 from consulta.money.records import PayeeItem, Provider, RefundState, State

@@ -20,8 +20,7 @@ from consulta.core.item import Actor
 from consulta.core.keys import Tenant, tenant_of
 from consulta.core.observe import count, failure, logger
 from consulta.core.time import now, to_text
-from consulta.money import replay
-from consulta.money.payout_effects import PLATFORM_TENANT
+from consulta.money.accounts.payout_effects import PLATFORM_TENANT
 from consulta.money.reconciliation import accounts, ledger_side, storing
 from consulta.money.reconciliation.accounts import Look
 from consulta.money.reconciliation.ledger_side import Balances
@@ -35,7 +34,8 @@ from consulta.money.reconciliation.records import (
     run_key,
 )
 from consulta.money.records import PAYEE, PayeeItem, Provider
-from consulta.money.stripe_client import AccountUnreachable
+from consulta.money.stripe.client import AccountUnreachable
+from consulta.money.webhooks import replay
 
 
 class Mode(settings.Settings):

@@ -11,7 +11,7 @@ from consulta.core import table
 from consulta.core.item import Actor
 from consulta.core.keys import Tenant
 from consulta.core.time import now, to_text
-from consulta.money.payout_effects import PLATFORM_TENANT
+from consulta.money.accounts.payout_effects import PLATFORM_TENANT
 from consulta.money.reconciliation.matching import IN_FLIGHT, Difference, Kind
 from consulta.money.reconciliation.records import (
     DIFFERENCE,

@@ -14,13 +14,13 @@ from typing import Any
 from consulta.core.errors import NotFound
 from consulta.core.keys import Tenant
 from consulta.core.time import from_epoch, to_epoch
-from consulta.money import payees
+from consulta.money.accounts import payees
+from consulta.money.accounts.payout_effects import Holder, place_of
 from consulta.money.currencies import from_stripe
-from consulta.money.payout_effects import Holder, place_of
 from consulta.money.reconciliation import ledger_side
 from consulta.money.reconciliation.matching import Event, Fact
 from consulta.money.records import Provider
-from consulta.money.stripe_client import AccountUnreachable, client, translated
+from consulta.money.stripe.client import AccountUnreachable, client, translated
 
 PAGE = 100
 # What belongs to one posting happens within moments; lists are read a little beyond the time.

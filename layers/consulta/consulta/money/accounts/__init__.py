@@ -1,0 +1,1 @@
+"""Who is paid: connected accounts, their sessions, balances and payouts."""

@@ -1,0 +1,1 @@
+"""What people do to an appointment that money has a part in."""

@@ -1,0 +1,1 @@
+"""The double-entry ledger: its postings, lists and proof."""

@@ -1,0 +1,1 @@
+"""What is contested: disputes, chargebacks and early warnings of fraud."""

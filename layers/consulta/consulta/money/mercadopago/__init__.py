@@ -1,0 +1,1 @@
+"""Mercado Pago: its adapter of payments, sellers, chargebacks and claims."""

@@ -1,0 +1,1 @@
+"""Orders, payments and refunds: making them, and bringing them to what providers say."""

@@ -1,0 +1,1 @@
+"""API models of money: what comes in and what goes out, by resource."""

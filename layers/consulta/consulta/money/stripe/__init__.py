@@ -1,0 +1,1 @@
+"""Stripe: its adapter of payments, accounts, disputes, payouts, and what it reads."""

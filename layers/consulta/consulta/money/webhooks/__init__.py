@@ -1,0 +1,1 @@
+"""What the providers tell us: intake, the inbox, each type's effect, replay and repair."""
