@@ -87,6 +87,7 @@ bench: $(INSTALLED)  ## Measure against the budgets (ONLY=<prefix>: a part)
 
 soak: $(INSTALLED)  ## Pay, refund and dispute amid failures on the running system (COUNT=2000)
 	@$(PROJECT) tests.soak $(or $(COUNT),2000)
+	@$(PROJECT) consulta_cli audit verify
 
 # --- What is installed (docs/decisions/0001) -----------------------------------------------------
 

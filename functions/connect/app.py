@@ -11,6 +11,7 @@ from consulta.money.schema.connect import (
     AccountSearch,
     LinkIn,
     LinkOut,
+    LoginLinkOut,
     PayeePath,
     Refresh,
 )
@@ -54,6 +55,13 @@ def change(payee: PayeePath, body: AccountPatch, if_match: IfMatch = None) -> Ac
 def link(payee: PayeePath, body: LinkIn) -> LinkOut:
     """Where the account's owner goes on with the set-up."""
     return api.ok(connect.onboarding_link(api.caller, payee, body))
+
+
+@api.post("/v1/connect/accounts/<payee>/login-link")
+@needs("connect:write")
+def login(payee: PayeePath) -> LoginLinkOut:
+    """Into the account's own dashboard, for its payee and the practice's owner."""
+    return api.ok(connect.login_link(api.caller, payee))
 
 
 lambda_handler = api.handler

@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from aws_lambda_powertools.event_handler.openapi.params import Query
+from aws_lambda_powertools.event_handler.openapi.types import OpenAPIResponse
 
 from consulta.core.http import Api, Download, Id, needs
 from consulta.reports import receipts
@@ -10,6 +11,15 @@ from consulta.reports.receipt_schema import Receipt
 
 api = Api("receipts")
 PDF = "application/pdf"
+ANSWERS: dict[int, OpenAPIResponse] = {
+    200: {
+        "description": "The receipt, in the form that was asked for",
+        "content": {
+            "application/json": {"model": Receipt},
+            PDF: {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
 
 Form = Annotated[
     Literal["json", "pdf"] | None,
@@ -17,7 +27,7 @@ Form = Annotated[
 ]
 
 
-@api.get("/v1/payments/<payment_id>/receipt")
+@api.get("/v1/payments/<payment_id>/receipt", responses=ANSWERS)
 @needs("payments:read")
 def receipt(payment_id: Id, form: Form = None) -> Receipt:
     """What was paid, when and how; 409 before anything was. It is no fiscal invoice."""

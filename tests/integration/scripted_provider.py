@@ -194,7 +194,7 @@ class ScriptedProvider:
 
     def fail_refunds(self, provider_id: str) -> None:
         failed = tuple(
-            replace(r, state=RefundState.FAILED, balance_transaction=f"{r.id}_failure")
+            replace(r, state=RefundState.FAILED, failed_by=f"{r.id}_failure")
             for r in self.payments[provider_id].refunds
         )
         self.change(provider_id, refunds=failed)

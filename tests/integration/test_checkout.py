@@ -16,6 +16,7 @@ from consulta.core.errors import ProviderFailed
 from consulta.core.item import Actor
 from consulta.core.time import now, to_text
 from consulta.money.appointments import approving, closing
+from consulta.money.books import verify as ledger_verify
 from consulta.money.mercadopago import connections as mercadopago_connections
 from consulta.money.mercadopago import tokens as mercadopago_tokens
 from consulta.money.paying import checkout_pages, checkouts, effects, operations, orders, placing
@@ -63,7 +64,9 @@ def front_end(environment: pytest.MonkeyPatch) -> None:
     settings.reset()
 
 
-def book(currency: str = "MXN", *, auto_confirm: bool = True, exists: bool = False) -> str:
+def book(
+    currency: str = "MXN", *, auto_confirm: bool = True, exists: bool = False, deposit: int = 0
+) -> str:
     """An appointment that waits to be paid; 500.50 of the currency."""
     world = World(PRACTICE, exists=exists)
     expert = world.expert(auto_confirm=auto_confirm)
@@ -72,6 +75,7 @@ def book(currency: str = "MXN", *, auto_confirm: bool = True, exists: bool = Fal
         "duration_minutes": 50,
         "price": {"amount": PRICE, "currency": currency},
         "expert_ids": [expert],
+        "deposit": {"fixed": deposit} if deposit else None,
     }
     service = services.create(world.owner, ServiceRequest.model_validate(body), None)
     return str(world.book(service.id, expert, world.patient(), tomorrow(days=3)).id)
@@ -862,12 +866,106 @@ def test_a_developers_own_machine_at_mercado_pago(mercadopago: Simulator, hold: 
     assert preference_of(mercadopago, payment_of(started))["auto_return"] is None
 
 
+# ---------------------------------------------------------------- deposits
+
+
+DEPOSIT = 20_000
+REST = PRICE - DEPOSIT
+
+
+def both_parts(appointment: str) -> list[tuple[str, str, int, int]]:
+    """What the appointment shows of its payments, and what was taken and kept of each."""
+    shown = ask("appointments", "GET", f"/v1/appointments/{appointment}").body["payments"]
+    tenant = World(PRACTICE, exists=True).tenant
+    items = [orders.load(tenant, line["id"]) for line in shown]
+    assert sum(int(item.commission) for item in items) == COMMISSION
+    assert ledger_verify.verify(tenant) == []
+    return [
+        (line["part"], line["status"], line["amount"]["amount"], int(item.captured))
+        for line, item in zip(shown, items, strict=True)
+    ]
+
+
+PAID_IN_PARTS = [
+    ("deposit", "succeeded", DEPOSIT, DEPOSIT),
+    ("remainder", "succeeded", REST, REST),
+]
+
+
+def test_deposit_and_remainder_on_stripes_page(stripe: Simulator, tables: Any) -> None:
+    held = book(deposit=DEPOSIT)
+    open_account(stripe)
+    for amount, status in ((DEPOSIT, PaymentStatus.DEPOSIT_PAID), (REST, PaymentStatus.PAID)):
+        started = on_page("stripe", held)
+        assert started.status == 201, started.body
+        checkout = payment_of(started).checkout_id
+        assert stripe.get(f"/v1/checkout/sessions/{checkout}")["amount_total"] == amount
+        stripe.control(f"pay/{checkout}")
+        assert InboxState.FAILED not in tell("stripe", stripe)
+        assert shown(held) == (Status.CONFIRMED, status)
+    assert both_parts(held) == PAID_IN_PARTS
+    assert on_page("stripe", held).status == 409
+
+
+def test_deposit_and_remainder_by_stripes_pix(stripe: Simulator, tables: Any) -> None:
+    held = book("BRL", deposit=DEPOSIT)
+    open_account_with_pix(stripe)
+    for amount, status in ((DEPOSIT, PaymentStatus.DEPOSIT_PAID), (REST, PaymentStatus.PAID)):
+        intent_id = pay("stripe", held).body["provider_id"]
+        intent = stripe.get(f"/v1/payment_intents/{intent_id}")
+        assert (intent["amount"], "pix" in intent["allowed_payment_method_types"]) == (amount, True)
+        stripe.control(f"pay/{intent_id}", {"payment_method": "pix"})
+        stripe.control(f"payment_intents/{intent_id}/authenticate")
+        assert InboxState.FAILED not in tell("stripe", stripe)
+        assert shown(held) == (Status.CONFIRMED, status)
+    assert both_parts(held) == PAID_IN_PARTS
+
+
+def test_a_deposit_on_mercado_pagos_page_and_the_remainder_by_pix(
+    mercadopago: Simulator, tables: Any
+) -> None:
+    held = book("BRL", deposit=DEPOSIT)
+    connect(mercadopago, "MLB")
+    payment = payment_of(on_page("mercadopago", held))
+    [item] = preference_of(mercadopago, payment)["items"]
+    assert item["unit_price"] == DEPOSIT / 100
+    mercadopago.control(f"preferences/{payment.checkout_id}/pay")
+    assert InboxState.FAILED not in tell("mercadopago", mercadopago)
+    assert shown(held) == (Status.CONFIRMED, PaymentStatus.DEPOSIT_PAID)
+    # A request that takes the money itself has to say that it is for the rest.
+    unsaid = pay("mercadopago", held, **PIX)
+    assert (unsaid.status, unsaid.body["code"]) == (409, "say_remainder")
+    started = pay("mercadopago", held, part="remainder", **PIX)
+    assert started.body["pix"]["qr_code"].startswith("000201")
+    mercadopago.control(f"payments/{started.body['provider_id']}/approve")
+    assert InboxState.FAILED not in tell("mercadopago", mercadopago)
+    assert shown(held) == (Status.CONFIRMED, PaymentStatus.PAID)
+    assert both_parts(held) == PAID_IN_PARTS
+
+
 # ---------------------------------------------------------------- Pix
+
+
+def open_account_with_pix(stripe: Simulator) -> None:
+    open_account(stripe)
+    changed = ask("connect", "PATCH", "/v1/connect/accounts/practice", {"pix": True})
+    assert (changed.status, changed.body["pix"]) == (200, True)
+
+
+def test_no_pix_unless_the_account_offers_it(stripe: Simulator, tables: Any) -> None:
+    """Stripe refuses a payment altogether that asks for a method which its account has not."""
+    held = book("BRL")
+    open_account(stripe)
+    assert ask("connect", "GET", "/v1/connect/accounts/practice").body["pix"] is False
+    started = pay("stripe", held)
+    assert (started.status, payment_of(started).pix_expires_s) == (201, None)
+    intent = stripe.get(f"/v1/payment_intents/{started.body['provider_id']}")
+    assert intent["allowed_payment_method_types"] == ["card"]
 
 
 def test_pix_through_stripe(stripe: Simulator, tables: Any, caplog: Any) -> None:
     held = book("BRL")
-    open_account(stripe)
+    open_account_with_pix(stripe)
     with caplog.at_level(logging.DEBUG):
         started = pay("stripe", held)
         assert (started.status, started.body["pix"]) == (201, None), started.body
@@ -896,7 +994,7 @@ def everything() -> str:
 
 def test_pix_on_stripes_page(stripe: Simulator, tables: Any) -> None:
     held = book("BRL")
-    open_account(stripe)
+    open_account_with_pix(stripe)
     started = on_page("stripe", held)
     checkout = payment_of(started).checkout_id
     session = stripe.get(f"/v1/checkout/sessions/{checkout}")
@@ -914,7 +1012,7 @@ def test_pix_on_stripes_page(stripe: Simulator, tables: Any) -> None:
 
 def test_no_pix_where_something_waits_for_approval(stripe: Simulator, tables: Any) -> None:
     World(PRACTICE)
-    open_account(stripe)
+    open_account_with_pix(stripe)
     held = book("BRL", auto_confirm=False, exists=True)
     started = on_page("stripe", held)
     session = stripe.get(f"/v1/checkout/sessions/{payment_of(started).checkout_id}")
@@ -927,7 +1025,7 @@ def test_no_pix_for_the_last_seconds_of_a_hold(
     stripe: Simulator, tables: Any, left_s: int, offered: bool
 ) -> None:
     held = book("BRL")
-    open_account(stripe)
+    open_account_with_pix(stripe)
     change(appointment_of(held), hold_expires_at=to_text(now() + timedelta(seconds=left_s)))
     started = pay("stripe", held)
     intent = stripe.get(f"/v1/payment_intents/{started.body['provider_id']}")
@@ -936,7 +1034,7 @@ def test_no_pix_for_the_last_seconds_of_a_hold(
 
 def test_pix_without_a_hold_lasts_four_hours(stripe: Simulator, tables: Any) -> None:
     held = book("BRL")
-    open_account(stripe)
+    open_account_with_pix(stripe)
     appointments.confirm(World(PRACTICE, exists=True).owner, held)
     started = pay("stripe", held)
     intent = stripe.get(f"/v1/payment_intents/{started.body['provider_id']}")

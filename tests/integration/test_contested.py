@@ -20,7 +20,7 @@ from tests.integration.test_money_simulated import (  # noqa: F401  # fixtures a
     mercadopago,
     mercadopago_process,
 )
-from tests.integration.test_providers import connect_seller
+from tests.integration.test_providers import by_card, connect_seller
 from tests.unit.people.calling import PRACTICE
 from tests.unit.scheduling.world import World
 
@@ -31,14 +31,7 @@ from tests.unit.scheduling.world import World
 def paid(mercadopago: Simulator, hold: str) -> dict[str, Any]:
     """A payment that the seller has received, as the API shows it."""
     assert connect_seller(mercadopago).status in (200, 201)
-    body = {
-        "appointment_id": hold,
-        "provider": "mercadopago",
-        "token": "tok_approved",
-        "payment_method_id": "visa",
-        "installments": 1,
-        "payer_email": "payer@example.com",
-    }
+    body = by_card(hold)
     made = ask("payments", "POST", "/v1/payments", body)
     assert (made.status, made.body["status"]) == (201, "succeeded"), made.body
     return dict(made.body)
@@ -167,6 +160,17 @@ def test_a_fraud_alert_waits_for_a_person(mercadopago: Simulator, paid: dict[str
     assert hear(event) is InboxState.FAILED
     assert error_of(event) == "fraud_alert"
     assert (balances(), disputed(paid["id"])) == (before, 0), "nothing is refunded by itself"
+
+
+@pytest.mark.parametrize("contested", ["claim", "chargeback"])
+def test_an_alert_about_a_contested_payment_waits_too(
+    mercadopago: Simulator, paid: dict[str, Any], contested: str
+) -> None:
+    mercadopago.control(f"payments/{paid['provider_id']}/{contested}", {"reason": "fraud"})
+    mercadopago.control(f"payments/{paid['provider_id']}/alert")
+    (event,) = events(mercadopago, "stop_delivery_op_wh")
+    assert hear(event) is InboxState.FAILED
+    assert error_of(event) == "fraud_alert"
 
 
 # ---------------------------------------------------------------- the simulator, by the SDK

@@ -78,6 +78,7 @@ EXPECTED = {
     # Nothing listens where the provider should be.
     "connect/create_account": 502,
     "connect/create_account_without_country": 422,
+    "connect/login_without_account": 404,
     "connect/pay_out_weekly_on_no_day": 422,
     "connect/search_by_email": 200,
     "dashboard/practice": 200,
@@ -114,6 +115,7 @@ EXPECTED = {
     "notify/unreadable_comes_again": 1,
     "patients/create_without_phone": 422,
     "patients/list": 200,
+    "orders/get_by_no_id": 422,
     "orders/get_unknown": 404,
     "packages/buy_of_an_unknown_service": 404,
     "packages/cancel_unknown": 404,
@@ -124,6 +126,7 @@ EXPECTED = {
     "payment_repair/every_quarter_of_an_hour": 0,
     "payments/create_for_unknown_appointment": 404,
     "payments/create_for_both_at_once": 422,
+    "payments/create_with_a_page_elsewhere": 422,
     "payments/list": 200,
     "payments/record_cash_of_nothing": 422,
     "payments/refund_unknown": 404,

@@ -36,6 +36,7 @@ from tests.integration.test_providers import (  # noqa: F401
     Simulator,
     ask,
     aws,
+    by_card,
     mercadopago,
     mercadopago_process,
 )
@@ -198,14 +199,7 @@ def test_released_funds_are_available(mercadopago: Simulator, hold: str) -> None
     body = {"code": asked["code"], "redirect_uri": "https://api.example/v1/docs"}
     world = World(PRACTICE, exists=True)
     mercadopago_connections.connect(world.owner, ConnectionIn.model_validate(body))
-    card = {
-        "appointment_id": hold,
-        "provider": "mercadopago",
-        "payment_method_id": "visa",
-        "token": "tok_approved",
-        "installments": 1,
-        "payer_email": "payer@example.com",
-    }
+    card = by_card(hold)
     paid = ask("payments", "POST", "/v1/payments", card).body
 
     def payment() -> PaymentItem:

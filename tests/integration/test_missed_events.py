@@ -37,7 +37,7 @@ from tests.integration.test_money_simulated import (  # noqa: F401
     stripe_process,
     tell,
 )
-from tests.integration.test_providers import connect_seller
+from tests.integration.test_providers import by_card, connect_seller
 from tests.integration.test_webhook_inbox import queue, taken  # noqa: F401
 from tests.unit.people.calling import PRACTICE
 from tests.unit.scheduling.world import World
@@ -209,14 +209,7 @@ def test_notifications_that_never_came(
     monkeypatch.setattr(missed, "_stripe", lambda _done, _account, mark: mark)
     monkeypatch.setattr(missed, "_thin", lambda _done, mark: mark)
     assert connect_seller(mercadopago).status in (200, 201)
-    body = {
-        "appointment_id": hold,
-        "provider": "mercadopago",
-        "token": "tok_in_process",
-        "payment_method_id": "visa",
-        "installments": 1,
-        "payer_email": "payer@example.com",
-    }
+    body = by_card(hold, "tok_in_process")
     made = ask("payments", "POST", "/v1/payments", body)
     assert (made.status, made.body["status"]) == (201, "processing"), made.body
     assert missed.run(BY).missed == 0, "it is as we know it"
@@ -330,6 +323,18 @@ def test_what_stays_unsettled_is_counted_at_each_age(waiting: Practice) -> None:
     done = missed.run(BY)
     assert (done.reread, done.unsettled) == (1, 0)
     assert waiting.payment(payment.id).settled
+
+
+def test_a_payment_that_cannot_be_read_holds_up_no_other(waiting: Practice) -> None:
+    for hour in (10, 12):
+        payment = waiting.start(waiting.hold(hour))
+        waiting.stripe.pay(str(payment.provider_id))
+    waiting.clock.forward(minutes=61)
+    waiting.stripe.faults["read", "before"] = KeyError("a shape that we do not know")
+    done = missed.run(BY)
+    assert (done.reread, done.failed) == (1, 1)
+    mark = Mark.read(f"payments:{waiting.world.practice}")
+    assert mark.at == waiting.clock.at
 
 
 def test_a_run_that_was_cut_off_goes_on(waiting: Practice) -> None:

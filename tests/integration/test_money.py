@@ -21,6 +21,7 @@ from consulta.core.time import now
 from consulta.money import providers
 from consulta.money.accounts import payees
 from consulta.money.appointments import closing
+from consulta.money.books import verify as ledger_verify
 from consulta.money.paying import (
     changes,
     effects,
@@ -219,6 +220,21 @@ PAID: Balances = {
     ("PAYEE", "patient", "EUR"): -PRICE,
     ("PAYEE", "commission", "EUR"): COMMISSION,
 }
+
+
+def failed_refund(amount: int, commission: int) -> Balances:
+    """Paid, and a refund came back: what went with it to the payee, or from there, stays so."""
+    found = PAID | {
+        ("PLAT", "prov:stripe:pending", "EUR"): COMMISSION - FEE - commission + amount,
+        ("PLAT", "commission", "EUR"): commission - COMMISSION,
+        ("PLAT", "due:PAYEE:practice", "EUR"): -amount,
+        ("PAYEE", "prov:acct_1:pending", "EUR"): PRICE - COMMISSION + commission - amount,
+        ("PAYEE", "commission", "EUR"): COMMISSION - commission,
+        ("PAYEE", "due:PLAT", "EUR"): amount,
+    }
+    return {place: balance for place, balance in found.items() if balance}
+
+
 REFUNDED: Balances = {
     ("PLAT", "prov:stripe:pending", "EUR"): -FEE,
     ("PLAT", "fee", "EUR"): FEE,
@@ -444,7 +460,7 @@ def test_events_in_any_order_end_in_the_same_state_and_ledger(
     assert state == ["succeeded", PRICE, 0, 0, True, FEE, 0]
     found = practice.appointment(payment.appointment_id)
     assert (found.status, found.payment_status) == (Status.CONFIRMED, PaymentStatus.PAID)
-    assert practice.balances() == PAID
+    assert practice.balances() == failed_refund(2000, 0)
 
 
 def test_a_reading_that_was_overtaken_is_not_written(practice: Practice) -> None:
@@ -749,7 +765,15 @@ def test_a_refund_that_fails_after_it_succeeded_is_reversed(practice: Practice) 
     for _ in range(2):
         practice.event(payment, "refund.failed")
     assert practice.refund_states(payment.id) == [(PRICE, "failed", "requested")]
-    assert practice.balances() == PAID
+    assert practice.balances() == failed_refund(PRICE, COMMISSION)
+    # What was left with the platform pays for the next one, and no commission is left to return.
+    refunds.create(practice.owner, payment.id, RefundRequest(), None)
+    item = practice.payment(payment.id)
+    assert (item.refunded, item.owed_to_payee, item.commission_returned) == (PRICE, 0, COMMISSION)
+    assert ledger_verify.verify(practice.world.tenant) == []
+    practice.stripe.fail_refunds(str(payment.provider_id))
+    practice.event(payment, "refund.failed")
+    assert practice.balances() == failed_refund(PRICE, COMMISSION)
     found = practice.appointment(payment.appointment_id)
     assert found.payment_status == PaymentStatus.PAID
 

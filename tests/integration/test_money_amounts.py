@@ -12,9 +12,10 @@ import pytest
 
 from consulta.core import table
 from consulta.core.errors import Conflict
+from consulta.core.money import MAX_AMOUNT
 from consulta.money.books import verify as ledger_verify
 from consulta.money.paying import refunds
-from consulta.money.schema.payments import MAX_AMOUNT, RefundRequest
+from consulta.money.schema.payments import RefundRequest
 from consulta.money.webhooks.inbox import InboxState
 from consulta.scheduling import services
 from consulta.scheduling.schema.services import ServiceRequest
@@ -145,7 +146,8 @@ def test_no_such_price(tables: Any, amount: Any) -> None:
 # What we keep, and what Stripe is asked for: a million units, the least there is, none too odd.
 CHARGED = [
     (50050, "MXN", 50050),
-    (100_000_000, "MXN", 100_000_000),
+    (99_999_999, "MXN", 99_999_999),
+    (999_999, "UGX", 99_999_900),
     (1_000_000, "JPY", 1_000_000),
     (5000, "JPY", 5000),
     (50_000, "CLP", 50_000),
@@ -180,7 +182,8 @@ def test_paid_and_given_back_to_the_last_unit(
 
 
 @pytest.mark.parametrize(
-    ("amount", "currency"), [(100_000_001, "MXN"), (5001, "KWD"), (4_999_999_999, "JPY")]
+    ("amount", "currency"),
+    [(100_000_000, "MXN"), (1_000_000, "UGX"), (5001, "KWD"), (4_999_999_999, "JPY")],
 )
 def test_what_stripe_cannot_charge_is_refused_before_it_is_asked(
     stripe: Simulator, tables: Any, amount: int, currency: str

@@ -24,6 +24,7 @@ from tests.integration.test_providers import (  # noqa: F401  # fixtures are fou
     Simulator,
     ask,
     aws,
+    by_card,
     mercadopago,
     mercadopago_process,
     open_account,
@@ -171,13 +172,7 @@ def test_a_mercado_pago_payment_and_its_refund(mercadopago: Simulator, hold: str
     body = {"code": asked["code"], "redirect_uri": "https://api.example/v1/docs"}
     owner = Principal("person", Role.OWNER, "request", PRACTICE)
     mercadopago_connections.connect(owner, ConnectionIn.model_validate(body))
-    card = {
-        "appointment_id": hold,
-        "provider": "mercadopago",
-        "payment_method_id": "visa",
-        "installments": 1,
-        "payer_email": "payer@example.com",
-    }
+    card = by_card(hold)
     declined = ask("payments", "POST", "/v1/payments", card | {"token": "tok_rejected"})
     assert (declined.status, declined.body["status"]) == (201, "open"), declined.body
     assert declined.body["failure_code"].startswith("cc_rejected")

@@ -31,6 +31,7 @@ from tests.integration.test_providers import (  # noqa: F401  # fixtures are fou
     Simulator,
     ask,
     aws,
+    by_card,
     mercadopago,
     mercadopago_process,
     open_account,
@@ -189,14 +190,7 @@ def test_paying_and_refunding_at_mercado_pago(
     connection = {"code": asked["code"], "redirect_uri": "https://api.example/v1/docs"}
     mercadopago_connections.connect(OWNER, ConnectionIn.model_validate(connection))
     fail(mercadopago, why, "/v1/payments")
-    body = {
-        "appointment_id": hold,
-        "provider": "mercadopago",
-        "token": "tok_approved",
-        "payment_method_id": "visa",
-        "installments": 1,
-        "payer_email": "payer@example.com",
-    }
+    body = by_card(hold)
     paid = again(lambda: ask("payments", "POST", "/v1/payments", body), later).body
     assert paid["status"] == "succeeded"
     fail(mercadopago, why, f"/v1/payments/{paid['provider_id']}/refunds")

@@ -196,6 +196,18 @@ def open_account(
     return found
 
 
+def by_card(appointment: str, token: str = "tok_approved") -> dict[str, Any]:
+    """What a browser sends to pay an appointment through Mercado Pago."""
+    return {
+        "appointment_id": appointment,
+        "provider": "mercadopago",
+        "token": token,
+        "payment_method_id": "visa",
+        "installments": 1,
+        "payer_email": "payer@example.com",
+    }
+
+
 def connect_seller(simulator: Simulator, payee: str = "practice", seller: str = "clinic") -> Answer:
     code = simulator.control("authorize", {"seller": seller})["code"]
     body = {"payee": payee, "code": code, "redirect_uri": "https://example.com/back"}
@@ -572,6 +584,77 @@ def test_who_gets_no_session(stripe: Simulator) -> None:
     assert ask("account_sessions", "POST", path, beyond, "admin").status == 403
     for bad in ({"components": ["payment"]}, {"components": []}, {"payee": "x"}, {"account": "a"}):
         assert ask("account_sessions", "POST", path, bad).status == 422
+
+
+# ---------------------------------------------------------------- who was let into an account
+
+
+def happenings(queue: str) -> list[dict[str, Any]]:
+    answer = boto3.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10)
+    return [json.loads(message["Body"]) for message in answer.get("Messages", [])]
+
+
+def test_whoever_is_let_into_an_account_is_in_the_audit(
+    stripe: Simulator, aws: pytest.MonkeyPatch
+) -> None:
+    open_account(stripe)
+    queue = boto3.client("sqs").create_queue(QueueName="audit")["QueueUrl"]
+    aws.setenv("AUDIT_QUEUE_URL", queue)
+    settings.reset()
+    wanted = {"components": ["payouts", "balances"]}
+    session = ask("account_sessions", "POST", "/v1/account-sessions", wanted)
+    login = ask("connect", "POST", LOGIN)
+    assert (session.status, login.status) == (201, 200)
+    told = happenings(queue)
+    assert [(one["event"], one["practice"], one["facts"]) for one in told] == [
+        ("account_session", PRACTICE, {"payee": PRACTICE, "components": "balances payouts"}),
+        ("account_login", PRACTICE, {"payee": PRACTICE}),
+    ]
+    assert all(one["by"] for one in told)
+    written = json.dumps(told)
+    assert session.body["client_secret"] not in written
+    assert login.body["url"] not in written
+    # Nobody is let in unseen.
+    aws.setenv("AUDIT_QUEUE_URL", queue + "-gone")
+    settings.reset()
+    for function, path in (("account_sessions", "/v1/account-sessions"), ("connect", LOGIN)):
+        refused = ask(function, "POST", path, {} if function == "account_sessions" else None)
+        assert refused.status == 503
+        assert not {"client_secret", "url"} & refused.body.keys()
+
+
+LOGIN = "/v1/connect/accounts/practice/login-link"
+
+
+def test_a_login_link_leads_into_the_accounts_own_dashboard(stripe: Simulator) -> None:
+    assert ask("connect", "POST", LOGIN).status == 404
+    account = str(open_account(stripe).stripe_account)
+    link = ask("connect", "POST", LOGIN)
+    assert link.status == 200
+    assert link.body["url"].startswith(f"{stripe.url}/express/{account}/")
+    assert link.headers["Cache-Control"] == "no-store"
+    stripe.control(f"accounts/{account}", {"state": "not_submitted"})
+    connect.refresh_account(PRACTICE, PRACTICE, BY)
+    assert ask("connect", "POST", LOGIN).status == 409
+
+
+def test_an_account_with_the_full_dashboard_signs_in_there(stripe: Simulator) -> None:
+    open_account(stripe, "stripe_losses")
+    link = ask("connect", "POST", LOGIN)
+    assert (link.status, link.body) == (200, {"url": "https://dashboard.stripe.com"})
+
+
+def test_a_login_link_is_for_the_owner_and_the_payee_alone(stripe: Simulator) -> None:
+    add_expert()
+    open_account(stripe)
+    own = open_account(stripe, payee=EXPERT_ID)
+    theirs = f"/v1/connect/accounts/{own.item_id}/login-link"
+    for role in ("admin", "billing", "viewer", "patient", "operator"):
+        for path in (LOGIN, theirs):
+            assert ask("connect", "POST", path, None, role).status == 403, (role, path)
+    assert ask("connect", "POST", LOGIN, None, "expert", EXPERT_ID).status == 403
+    assert ask("connect", "POST", theirs, None, "expert", EXPERT_ID).status == 200
+    assert ask("connect", "POST", theirs).status == 200
 
 
 # ---------------------------------------------------------------- Mercado Pago

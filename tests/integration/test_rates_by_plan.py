@@ -28,6 +28,7 @@ REFUSED: list[tuple[list[dict[str, Any]], str, str]] = [
     ([{"service_id": "srv_01JC0NS0TADEM0000000000009"}], "body.rates.0.service_id", "not_a_plans"),
     ([{"plan_id": OTHER_PLAN}], "body.rates.0.plan_id", "unknown"),
     ([{}, {"fixed": 1}], "body.rates.1.from", "duplicate"),
+    ([{}, {"fixed": 1, "plan_id": PLAN}], "body.rates.1.from", "duplicate"),
     ([{}, {"from": "2026-01-02"}], "body.rates.1.from", "order"),
     ([{"percent_bps": 10_001}], "body.rates.0.percent_bps", "less_than_equal"),
 ]

@@ -19,10 +19,13 @@ from consulta.core.item import Actor
 from consulta.core.keys import Tenant
 from consulta.core.time import now
 from consulta.money.accounts.payout_effects import PLATFORM_TENANT, Holder
+from consulta.money.books.verify import verify
+from consulta.money.paying import orders
 from consulta.money.reconciliation import accounts, ledger_side, running, stripe_side
 from consulta.money.reconciliation.records import DifferenceItem, RunItem
 from consulta.money.records import POSTING, PostingItem
 from consulta.money.webhooks import inbox
+from consulta.money.webhooks.inbox import InboxState
 from consulta_cli import app
 from consulta_cli import reconcile as command
 from tests.conftest import CORE
@@ -40,7 +43,7 @@ from tests.integration.test_money_simulated import (  # noqa: F401  # fixtures a
     stripe_process,
 )
 from tests.integration.test_payouts import tell
-from tests.integration.test_providers import connect_seller
+from tests.integration.test_providers import EXPERT_ID, add_expert, by_card, connect_seller
 from tests.integration.test_webhook_inbox import queue, taken  # noqa: F401
 from tests.unit.people.calling import (
     OTHER_PRACTICE,
@@ -110,6 +113,47 @@ def paid(stripe: Simulator, hold: str, controller: str) -> dict[str, Any]:
     assert started.status == 201, started.body
     stripe.control(f"pay/{started.body['provider_id']}", {"payment_method": "pm_card_visa"})
     return {**started.body, "account": str(payee.stripe_account)}
+
+
+@CONTROLLERS
+@pytest.mark.parametrize("heard", [True, False])
+@pytest.mark.parametrize("again", [PRICE, PRICE // 2])
+def test_a_refund_that_failed_agrees_with_stripe(
+    stripe: Simulator, hold: str, queue: str, clock: Any, controller: str, heard: bool, again: int
+) -> None:
+    """Our commission and the transfer's reversal stay as they are; the next returns the rest."""
+    made = paid(stripe, hold, controller)
+    tell(stripe)
+    path = f"/v1/payments/{made['id']}/refunds"
+    part = {"amount": {"amount": PRICE // 2, "currency": "MXN"}}
+    if heard:
+        assert ask("payments", "POST", path, part).status == 201
+    else:
+        # Asked for, and failed, before its answer is there.
+        fault = {"kind": "timeout_after", "path_prefix": "/v1/refunds", "times": 3}
+        stripe.control("faults", fault)
+        assert ask("payments", "POST", path, part).body["state"] == "requested"
+    account = made["account"] if controller == "stripe_losses" else ""
+    (refund,) = stripe.get(f"/v1/refunds?payment_intent={made['provider_id']}", account)["data"]
+    stripe.control(f"refunds/{refund['id']}/fail")
+    assert InboxState.FAILED not in tell(stripe)
+    payment = orders.load(TENANT, made["id"])
+    returned = int(payment.commission) // 2
+    assert (payment.refunded, payment.reserved, payment.commission_returned) == (0, 0, returned)
+    assert payment.owed_to_payee == (0 if account else PRICE // 2)
+    assert verify(TENANT) == []
+    run(clock)
+    assert told() == []
+    whole = {"amount": {"amount": again, "currency": "MXN"}}
+    assert ask("payments", "POST", path, whole).status == 201
+    assert InboxState.FAILED not in tell(stripe)
+    payment = orders.load(TENANT, made["id"])
+    due = int(payment.commission) if again == PRICE else returned
+    assert (payment.refunded, payment.commission_returned) == (again, due)
+    assert payment.owed_to_payee == 0
+    assert verify(TENANT) == []
+    run(clock)
+    assert told() == []
 
 
 @CONTROLLERS
@@ -361,14 +405,7 @@ def test_a_payout_that_is_not_its_transactions(
 def sold(mercadopago: Simulator, hold: str) -> dict[str, Any]:
     """A payment at Mercado Pago that is in the books: its answer says so at once."""
     assert connect_seller(mercadopago).status == 201
-    card = {
-        "appointment_id": hold,
-        "provider": "mercadopago",
-        "payment_method_id": "visa",
-        "installments": 1,
-        "payer_email": "payer@example.com",
-        "token": "tok_approved",
-    }
+    card = by_card(hold)
     answer = ask("payments", "POST", "/v1/payments", card)
     assert (answer.status, answer.body["status"]) == (201, "succeeded"), answer.body
     return dict(answer.body)
@@ -493,6 +530,19 @@ def test_an_account_that_fails_holds_up_no_other(
     assert again.state == "finished"
 
 
+def test_a_run_keeps_as_many_failures_as_an_item_has_room_for(
+    stripe: Simulator, hold: str, queue: str, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"stripe:{account}" for account in two_accounts(stripe, hold)]
+    monkeypatch.setattr(running, "FAILURES_KEPT", 1)
+    stripe.control("faults", FAILING)
+    done = run(clock)
+    assert [one["account"] for one in done.failures] == names[:1]
+    part = running.find(TENANT, done.item_id)
+    assert part
+    assert [one["account"] for one in part.failures] == names
+
+
 def test_what_failed_closes_nothing(stripe: Simulator, hold: str, queue: str, clock: Any) -> None:
     paid(stripe, hold, "platform_losses")
     run(clock)
@@ -538,6 +588,102 @@ def test_the_schedule_begins_one_run_a_day_and_goes_on_with_it(
     again = running.work(BY)
     assert again
     assert (again.state, int(again.accounts)) == ("finished", 2)
+
+
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The accounts that were looked at, in order; the practice has two."""
+    found: list[str] = []
+    look = running.accounts._stripe
+
+    def seen(holder: Holder, *arguments: Any) -> Any:
+        found.append(holder.name)
+        return look(holder, *arguments)
+
+    monkeypatch.setattr(running.accounts, "_stripe", seen)
+    return found
+
+
+def two_accounts(stripe: Simulator, hold: str) -> list[str]:
+    add_expert()
+    second = open_account(stripe, "stripe_losses", payee=EXPERT_ID).stripe_account
+    return sorted([paid(stripe, hold, "stripe_losses")["account"], str(second)])
+
+
+def test_the_place_is_kept_after_each_account(
+    stripe: Simulator, hold: str, queue: str, clock: Any, looked_at: list[str]
+) -> None:
+    first, second = two_accounts(stripe, hold)
+    day = clock().date()
+    # Time for one more account, each time: that is asked before each practice, and each account.
+    left = running.run(day, BY, time_left=iter([True, False]).__next__)
+    assert left
+    assert (left.state, looked_at) == ("running", [first])
+    part = running.find(TENANT, day.isoformat())
+    assert part
+    assert (part.state, int(part.accounts)) == ("running", 1)
+    done = running.run(day, BY)
+    assert done
+    assert (done.state, int(done.accounts)) == ("finished", 3)
+    assert looked_at == [first, second, "stripe"]
+    part = running.find(TENANT, day.isoformat())
+    assert part
+    assert (part.state, int(part.accounts), part.after) == ("finished", 2, None)
+    own = differences(state="open")
+    assert done.counts == {"in_flight": len(own)}
+    # Another run of the day begins with the first of them again.
+    run(clock)
+    assert looked_at[3:] == [first, second, "stripe"]
+
+
+def test_an_account_that_is_too_much_holds_up_no_other(
+    stripe: Simulator, hold: str, queue: str, clock: Any, looked_at: list[str]
+) -> None:
+    first, second = two_accounts(stripe, hold)
+    day = clock().date()
+
+    def ends() -> bool:
+        return looked_at[-1:] == [second]
+
+    # Late in an invocation it is left to the next one, which gives it all of its time.
+    left = running.run(day, BY, ends=ends)
+    assert left
+    assert (left.state, left.failures) == ("running", [])
+    left = running.run(day, BY, ends=ends, time_left=iter([True, True, False]).__next__)
+    assert left
+    assert (left.state, looked_at) == ("running", [first, second, second])
+    looked_at.clear()
+    done = running.run(day, BY)
+    assert done
+    assert done.state == "finished"
+    assert done.failures == [{"account": f"stripe:{second}", "why": "too_long"}]
+    assert looked_at == ["stripe"]
+
+
+def test_every_invocation_counts_whether_a_run_has_finished(
+    stripe: Simulator, aws: Any, queue: str, clock: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its alarm goes by zeros, not by silence: a new stack has no practices and no first run."""
+
+    def counted() -> list[float]:
+        capsys.readouterr()
+        context = SimpleNamespace(
+            aws_request_id="aws-1",
+            function_name="test",
+            get_remaining_time_in_millis=lambda: 840_000,
+        )
+        handler("reconcile")({}, context)
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        name = "ReconciliationsFinished"
+        # What other runs have counted without a handler comes out with the first.
+        return [line[name][-1] for line in lines if name in line]
+
+    at = running.datetime.combine(clock().date() + timedelta(days=1), running.BEGINS_AT)
+    clock.later = at - now() - timedelta(minutes=5)
+    assert counted() == [0.0]
+    clock.later = at - now() + timedelta(minutes=5)
+    assert counted() == [1.0]
+    assert counted() == [0.0]
 
 
 def test_nobody_takes_a_run_that_somebody_has(
@@ -611,6 +757,33 @@ def test_months_that_are_over_are_added_up_once(
         4 * net,
         -3 * _waiting(settled, place[0]),
     )
+
+
+@CONTROLLERS
+def test_what_is_posted_while_a_run_reads_is_no_difference(
+    stripe: Simulator,
+    hold: str,
+    queue: str,
+    clock: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    controller: str,
+) -> None:
+    """On a platform that is never still the ledger would be behind its provider every day."""
+    clock.later = timedelta()
+    paid(stripe, hold, controller)
+    read = stripe_side.Books.balances
+
+    def told_meanwhile(books: stripe_side.Books) -> dict[str, int]:
+        tell(stripe)
+        return read(books)
+
+    monkeypatch.setattr(stripe_side.Books, "balances", told_meanwhile)
+    done = run(clock)
+    own = running.find(TENANT, done.item_id)
+    assert own
+    assert told() == []
+    for one in (*done.balances, *own.balances):
+        assert one["provider"] == one["ledger"] != 0
 
 
 def _waiting(item: PostingItem, account: str) -> int:

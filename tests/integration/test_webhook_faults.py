@@ -463,10 +463,12 @@ def about(object_id: str, kind: str = "payment_intent.succeeded", **more: Any) -
         ("charge.updated", "ch_unknown", ("FAILED", "not_found")),
         ("charge.dispute.created", "du_unknown", ("FAILED", "not_found")),
         ("refund.created", "re_unknown", ("FAILED", "not_found")),
+        ("refund.failed", "pyr_unknown", ("FAILED", "not_found")),
         ("payout.paid", "po_unknown", ("FAILED", "not_found")),
         ("transfer.reversed", "tr_unknown", ("FAILED", "not_found")),
         ("application_fee.refunded", "fee_unknown", ("FAILED", "not_found")),
         ("account.updated", "acct_unknown", ("IGNORED", "unknown_account")),
+        ("account.updated", "", ("IGNORED", "unknown_account")),
         ("customer.created", "cus_1", ("IGNORED", "unknown_type")),
         ("invoice.paid", "in_1", ("IGNORED", "not_needed")),
         ("transfer.created", "tr_1", ("IGNORED", "not_needed")),
@@ -734,6 +736,13 @@ def test_a_payment_that_mercado_pago_does_not_know_yet_is_asked_for_in_five_minu
     assert len(work(queue)) == 1
     assert waits == [300]
     assert row(event, "mercadopago") == ("RECEIVED", "")
+
+
+def test_a_notification_that_names_no_account(mercadopago: Simulator, queue: str) -> None:
+    event = {name: value for name, value in NOTIFICATION.items() if name != "user_id"}
+    assert send_mercadopago(event)["statusCode"] == 200
+    assert work(queue) == []
+    assert row(event, "mercadopago") == ("IGNORED", "unknown_account")
 
 
 # ---------------------------------------------------------------- in any order

@@ -151,6 +151,38 @@ def test_nothing_asynchronous_is_lost() -> None:
                 assert properties["DeadLetterConfig"]
 
 
+def test_what_is_given_up_by_time_has_its_alarm_like_what_an_event_tells() -> None:
+    """A metric's alarm names one function: a refund is given up by the sweep, too."""
+    loops = {name: each for name, each in template()["Resources"].items() if "Trouble" in name}
+    watched = {}
+    for _, metrics, made in loops.values():
+        [alarm] = made.values()
+        service, function = alarm["Properties"]["Dimensions"]
+        assert (service["Value"], alarm["Properties"]["AlarmActions"]) == (
+            "consulta",
+            [{"Ref": "AlarmTopic"}],
+        )
+        watched[function["Value"]["Ref"]] = set(metrics)
+    told, swept = watched["PaymentEventsFunction"], watched["SweepFunction"]
+    assert {"PaymentMismatches", "EventsFailed", "RefundsFailed", "DisputesOpened"} <= told
+    assert swept >= {
+        "PaymentMismatches",
+        "RefundsFailed",
+        "DisputeTransfersFailed",
+        "ReleasesMissing",
+    }
+
+
+def test_no_alarm_takes_silence_for_trouble() -> None:
+    """A new stack has told nothing yet: one that waits for a metric would begin with an alarm."""
+    each = [made for name, made in template()["Resources"].items() if not name.startswith("Fn::")]
+    for name, loop in template()["Resources"].items():
+        each += loop[2].values() if name.startswith("Fn::") else []
+    alarms = [one["Properties"] for one in each if one["Type"] == "AWS::CloudWatch::Alarm"]
+    assert len(alarms) > 10
+    assert {alarm.get("TreatMissingData") for alarm in alarms} == {"notBreaching"}
+
+
 def test_the_report_worker_knows_its_last_try() -> None:
     policy = resources("AWS::SQS::Queue")["ReportsQueue"]["Properties"]["RedrivePolicy"]
     worker = (ROOT / "functions" / "report_worker" / "app.py").read_text()

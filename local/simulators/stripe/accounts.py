@@ -211,6 +211,16 @@ def create_link(state: State, call: Call) -> Object:
     return new("account_link", expires_at=now() + LINK_LIFETIME_S, url=url)
 
 
+def create_login_link(state: State, call: Call, account_id: str) -> Object:
+    account = state.get(None, "account", account_id, "account")
+    if account["controller"]["stripe_dashboard"]["type"] != "express":
+        raise invalid_request("Cannot create a login link for an account without Express.")
+    if not account["details_submitted"]:
+        raise invalid_request("Cannot create a login link for an account not yet onboarded.")
+    url = f"{call.base_url}/express/{account['id']}/{token(12)}"
+    return new("login_link", created=now(), url=url)
+
+
 def create_session(state: State, call: Call) -> Object:
     account = state.get(None, "account", call.params["account"], "account")
     controller = account["controller"]

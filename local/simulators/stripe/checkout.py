@@ -37,6 +37,7 @@ def create(state: State, call: Call) -> Object:
         price["unit_amount"] * item.get("quantity", 1)
         for price, item in zip(prices, params["line_items"], strict=True)
     )
+    intents.check_most(total, "line_items")
     allowed = params.get("allowed_payment_method_types")
     session = new(
         "checkout.session",

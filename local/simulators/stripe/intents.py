@@ -30,6 +30,7 @@ _COPIED = (
     "statement_descriptor_suffix",
     "transfer_group",
 )
+MOST = 99_999_999
 _AMOUNTS = ("amount", "application_fee_amount")
 PIX = "pix"
 PIX_LEAST_S, PIX_MOST_S, PIX_DEFAULT_S = 60, 14 * 24 * 3600, 4 * 3600
@@ -127,11 +128,18 @@ def _check_amounts(params: dict[str, Any]) -> None:
             param="amount",
             code="parameter_invalid_integer",
         )
+    check_most(params["amount"], "amount")
     if (params.get("application_fee_amount") or 0) > params["amount"]:
         raise invalid_request(
             "Your application fee cannot be larger than the amount of the charge.",
             param="application_fee_amount",
         )
+
+
+def check_most(amount: int, param: str) -> None:
+    """At most eight digits: https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts."""
+    if amount > MOST:
+        raise invalid_request("Amount is too large.", param=param, code="amount_too_large")
 
 
 def _check_application_fee(call: Call) -> None:

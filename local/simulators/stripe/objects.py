@@ -20,6 +20,7 @@ _CLASSES: dict[str, tuple[str, Any]] = {
     "account": ("acct_", stripe.Account),
     "account_link": ("", stripe.AccountLink),
     "account_session": ("", stripe.AccountSession),
+    "login_link": ("", stripe.LoginLink),
     "application_fee": ("fee_", stripe.ApplicationFee),
     "balance": ("", stripe.Balance),
     "balance_transaction": ("txn_", stripe.BalanceTransaction),

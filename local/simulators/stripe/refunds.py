@@ -51,8 +51,7 @@ def create(state: State, call: Call) -> Object:
         state, account, "refund", -amount, refund, fees=fees
     )
     if params.get("reverse_transfer"):
-        reversal = _reverse_transfer(state, charge, refund, fee_returned)
-        refund["transfer_reversal"] = reversal["id"]
+        refund["transfer_reversal"] = _reverse_transfer(state, charge, refund, fee_returned)
     state.put(account, refund)
     state.emit(account, "refund.created", refund)
     state.emit(account, "charge.refunded", charge)
@@ -115,9 +114,13 @@ def _return_fee(state: State, charge: Object) -> int:
     return amount
 
 
-def _reverse_transfer(state: State, charge: Object, refund: Object, fee_returned: int) -> Object:
+def _reverse_transfer(
+    state: State, charge: Object, refund: Object, fee_returned: int
+) -> str | None:
     transfer = state.get(None, "transfer", charge["transfer"])
     amount = _share(transfer["amount"], transfer["amount_reversed"], charge)
+    if amount <= 0:
+        return None
     destination = transfer["destination"]
     payment = state.get(destination, "charge", transfer["destination_payment"])
     payment["amount_refunded"] += amount
@@ -145,7 +148,8 @@ def _reverse_transfer(state: State, charge: Object, refund: Object, fee_returned
     transfer["amount_reversed"] += amount
     transfer["reversed"] = transfer["amount_reversed"] == transfer["amount"]
     state.emit(None, "transfer.reversed", transfer)
-    return reversal
+    made: str = reversal["id"]
+    return made
 
 
 def update(state: State, call: Call, refund_id: str) -> Object:

@@ -102,6 +102,12 @@ ROUTES = (
     Route("GET", "/v1/accounts/<object_id>", sp.AccountRetrieveParams, _retrieve_account),
     Route("POST", "/v1/accounts/<account_id>", sp.AccountUpdateParams, accounts.update),
     Route("POST", "/v1/account_links", sp.AccountLinkCreateParams, accounts.create_link),
+    Route(
+        "POST",
+        "/v1/accounts/<account_id>/login_links",
+        sp.AccountLoginLinkCreateParams,
+        accounts.create_login_link,
+    ),
     Route("POST", "/v1/account_sessions", sp.AccountSessionCreateParams, accounts.create_session),
     Route("POST", "/v1/payment_intents", sp.PaymentIntentCreateParams, intents.create),
     Route(

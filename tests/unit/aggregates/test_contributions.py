@@ -116,7 +116,11 @@ def test_a_refund_counts_on_its_own_day() -> None:
         assert row(found, PRACTICE, period) == row(found, EXPERT, period) == vector
     assert row(found, SERVICE, "TOTAL") == row(found, CLIENT, "M#2026-11") == {"refunded.EUR": 2000}
     assert of(REFUND, state="requested", local_date=None) == NOTHING
-    assert of(REFUND, state="failed", local_date=None) == NOTHING
+    assert of(REFUND, state="failed", commission=0, local_date=None) == NOTHING
+    # Of one that had gone our commission stays returned.
+    failed = of(REFUND, state="failed")
+    assert row(failed, PRACTICE, "TOTAL") == row(failed, EXPERT, "M#2026-11")
+    assert row(failed, PRACTICE, "TOTAL") == {"commission_returned.EUR": 200}
 
 
 def test_a_dispute_counts_on_the_day_it_was_opened_and_an_inquiry_does_not() -> None:

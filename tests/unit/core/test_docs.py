@@ -49,6 +49,13 @@ def test_both_have_the_headers_of_every_answer(docs: Any, path: str) -> None:
     assert headers[REQUEST_ID_HEADER] == "request-1"
 
 
+def test_a_receipt_is_json_or_pdf() -> None:
+    receipt = openapi.document()["paths"]["/v1/payments/{payment_id}/receipt"]["get"]
+    content = receipt["responses"]["200"]["content"]
+    assert content["application/json"]["schema"] == {"$ref": "#/components/schemas/Receipt"}
+    assert content["application/pdf"]["schema"] == {"type": "string", "format": "binary"}
+
+
 def test_the_document_itself_allows_nothing(docs: Any) -> None:
     headers = get(docs, "/v1/openapi.json")["headers"]
     assert headers.items() >= SECURITY_HEADERS.items()

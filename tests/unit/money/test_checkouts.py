@@ -12,7 +12,7 @@ from consulta.core.item import Actor
 from consulta.core.keys import Tenant
 from consulta.money.paying import checkouts
 from consulta.money.provider import PaymentDetails, ReturnUrls
-from consulta.money.records import Provider
+from consulta.money.records import PayeeItem, Provider
 from consulta.scheduling.records import (
     APPOINTMENT,
     PACKAGE,
@@ -23,6 +23,7 @@ from consulta.scheduling.records import (
 
 AT = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 PAGE = PaymentDetails(checkout=ReturnUrls("https://app.example/a", "https://app.example/b"))
+WITH_PIX = PayeeItem(pix=True)
 CODE = PaymentDetails(method="pix", payer_email="payer@example.com")
 CARD = PaymentDetails()
 MINUTE = timedelta(minutes=1)
@@ -53,7 +54,7 @@ def of(
     wanted: AppointmentItem, details: PaymentDetails, provider: Provider, *, manual: bool = False
 ) -> tuple[float | None, float | None, int | None]:
     """Minutes until it ends, minutes until which the hold is extended, seconds of Pix."""
-    found = checkouts.terms(wanted, provider, details, manual_capture=manual)
+    found = checkouts.terms(wanted, WITH_PIX, provider, details, manual_capture=manual)
     until, extended = found.values.get("payable_until"), found.extended_to
     return (
         (until - AT) / MINUTE if until else None,
@@ -125,7 +126,7 @@ def test_a_package_is_not_held() -> None:
     sold = PackageItem.create(
         TENANT.item(PACKAGE, "pkg_1"), PACKAGE, BY, status="pending", currency="MXN"
     )
-    found = checkouts.terms(sold, Provider.STRIPE, PAGE, manual_capture=False)
+    found = checkouts.terms(sold, WITH_PIX, Provider.STRIPE, PAGE, manual_capture=False)
     assert found.values == {"checkout": True, "payable_until": AT + timedelta(hours=23)}
     assert found.extension(sold, BY) == []
 
@@ -139,8 +140,16 @@ def test_a_package_is_not_held() -> None:
     ],
 )
 def test_cards_need_none_of_that(currency: str, manual: bool, provider: Provider) -> None:
-    found = checkouts.terms(held(0, currency=currency), provider, CARD, manual_capture=manual)
+    wanted = held(0, currency=currency)
+    found = checkouts.terms(wanted, WITH_PIX, provider, CARD, manual_capture=manual)
     assert found == checkouts.Terms({})
+
+
+def test_pix_at_stripe_is_a_setting_of_the_payee() -> None:
+    wanted = held(0, currency="BRL")
+    for payee, offered in ((WITH_PIX, True), (PayeeItem(), False)):
+        found = checkouts.terms(wanted, payee, Provider.STRIPE, CARD, manual_capture=False)
+        assert bool(found.values) is offered
 
 
 # ---------------------------------------------------------------- where the payer comes back to

@@ -97,6 +97,11 @@ def test_stripe_there_and_back_or_refused(amount: int, currency: str) -> None:
         assert currency in ("MGA", "BHD", "JOD", "KWD", "OMR", "TND")
         refused(lambda: currencies.to_stripe(amount, currency))
         return
+    # Eight digits of its own units: of what it counts in hundredths that is less.
+    most = {"ISK": 999_999, "UGX": 999_999, "MGA": 9_999_999_900}.get(currency, 99_999_999)
+    if amount > most:
+        refused(lambda: currencies.to_stripe(amount, currency))
+        return
     sent = currencies.to_stripe(amount, currency)
     assert currencies.from_stripe(sent, currency) == amount
 
@@ -113,7 +118,7 @@ def test_mercado_pago_there_and_back_or_refused(amount: int, currency: str) -> N
         assert isinstance(sent, int)
 
 
-@given(AMOUNTS, AT_STRIPE)
+@given(st.integers(0, 999_999), AT_STRIPE)
 def test_a_share_of_ours_can_always_be_sent(amount: int, currency: str) -> None:
     share = movable(Provider.STRIPE, amount, currency)
     assert 0 <= amount - share < step(Provider.STRIPE, currency)

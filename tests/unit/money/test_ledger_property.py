@@ -142,14 +142,18 @@ class Life:
         legs = None
         if self.rate:
             self.rate += self.draw(0, 7)
-            paid = self.into(amount)
-            legs = Legs(paid=paid) if state == "failed" else self._given_back(amount, paid)
+            legs = self._given_back(amount, self.into(amount))
+            self.rate += self.draw(0, 7)
+        # It may fail without having moved anything, and after it went without our hearing of it.
+        failed = state == "failed" and (refund.state == "succeeded" or self.draw(0, 1))
         return ProviderRefund(
             refund.provider_id or self.next_id("re"),
             amount,
             state,  # type: ignore[arg-type]  # an enum of strings
             balance_transaction=self.next_id("txn"),
             legs=legs,
+            failed_by=self.next_id("txn") if failed else "",
+            came_back=self.into(amount),
         )
 
     def _given_back(self, amount: int, paid: int) -> Legs:

@@ -118,6 +118,14 @@ def test_a_policy_that_cannot_be_computed_is_refused(cancel: list[Any]) -> None:
         PolicySettings.model_validate({"cancel": cancel})
 
 
+@pytest.mark.parametrize(
+    "nobody_does", [{"commission_returned": False}, {"no_show": {"charge_card": True}}]
+)
+def test_what_nobody_would_do_is_not_promised(nobody_does: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        PolicySettings.model_validate(nobody_does)
+
+
 def expert(**attributes: Any) -> ExpertItem:
     tenant = Tenant(PRACTICE)
     return ExpertItem.create(

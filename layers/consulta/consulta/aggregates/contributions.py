@@ -278,13 +278,21 @@ def _payment(item: _Reader) -> Contribution:
 
 
 def _refund(item: _Reader) -> Contribution:
+    failed, commission = item.text("state") == RefundState.FAILED, item.number("commission")
+    if failed and commission:
+        # Its money came back, our commission that went with it did not.
+        vector = {f"commission_returned.{item.text('currency')}": commission}
+        return _contribution(
+            _daily(PRACTICE, item.practice, item.day(), vector),
+            _daily(EXPERT, item.text("expert_id"), item.day(), vector),
+        )
     if item.text("state") != RefundState.SUCCEEDED:
         return NOTHING
     currency, day = item.text("currency"), item.day()
     refunded = {f"refunded.{currency}": item.number("amount")}
     vector = {
         **refunded,
-        f"commission_returned.{currency}": item.number("commission"),
+        f"commission_returned.{currency}": commission,
         "refunds": 1,
     }
     return _contribution(

@@ -5,6 +5,8 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from functools import cache
 
 BASIS_POINTS = 10_000
+# Stripe takes eight digits: https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
+MAX_AMOUNT = 99_999_999
 
 
 @cache

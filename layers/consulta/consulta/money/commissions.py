@@ -101,7 +101,10 @@ def put_plan_rates(
     """
     known = rates.read_plan(plan_id)
     check_version(if_match, known.version if known else 0)
-    problems = _order_problems(body.rates)
+    # All rows here are the plan's, whether or not they name it.
+    problems = _order_problems(
+        [rate.model_copy(update={"plan_id": plan_id}) for rate in body.rates]
+    )
     for number, rate in enumerate(body.rates):
         if rate.service_id:
             place = f"body.rates.{number}.service_id"

@@ -9,7 +9,7 @@ from typing import Any
 
 from consulta.core import money
 from consulta.core.errors import Invalid
-from consulta.core.money import Money
+from consulta.core.money import MAX_AMOUNT, Money
 from consulta.money.records import Provider
 
 # Stripe's minor units where they are not ISO 4217's: what to multiply ours by, and to divide by.
@@ -42,6 +42,9 @@ def check(provider: str, amount: int, currency: str) -> None:
     if amount % smallest:
         name = _NAMES[Provider(provider)]
         raise Invalid.of("body.amount", f"{name} takes {currency} in steps of {smallest}", "step")
+    factor, divisor = _STRIPE_FACTORS.get(currency, (1, 1))
+    if provider == Provider.STRIPE and amount * factor // divisor > MAX_AMOUNT:
+        raise Invalid.of("body.amount", f"Stripe takes no such amount of {currency}", "range")
 
 
 def movable(provider: str, amount: int, currency: str) -> int:

@@ -1,6 +1,6 @@
 """One interface over both payment providers, and what they say in our own words.
 
-``stripe_provider`` and ``mercadopago_provider`` implement it. Amounts are integer minor units; the
+``stripe.provider`` and ``mercadopago.provider`` implement it. Amounts are integer minor units; the
 amount and the currency always come from our payment item, never from a caller.
 """
 
@@ -87,7 +87,7 @@ class Legs:
     """What a later movement of such a charge did to the balances; None: nothing to that one.
 
     Of a refund our commission is not in the platform's: the charge tells all of it. ``paid`` is
-    what the refund itself took, or where it failed, what came back to who had paid it.
+    what the refund itself took.
     """
 
     platform: Leg | None = None
@@ -99,7 +99,10 @@ class Legs:
 class ProviderRefund:
     """A refund as the provider has it. ``commission`` is what it returned of ours, if it says.
 
-    ``legs``: what it moved, or moved back where it failed, if that was in another currency.
+    ``balance_transaction`` is that of the refund, ``failed_by`` the one that brought it back where
+    it failed. ``reversed`` is what of a destination charge's transfer went back with it, if that is
+    told. ``legs``: what it moved if that was in another currency, ``came_back`` what its failure
+    brought back there.
     """
 
     id: str
@@ -109,6 +112,9 @@ class ProviderRefund:
     balance_transaction: str = ""
     commission: int | None = None
     legs: Legs | None = None
+    failed_by: str = ""
+    reversed: int | None = None
+    came_back: int = 0
 
 
 @dataclass(frozen=True, slots=True)

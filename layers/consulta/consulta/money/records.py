@@ -66,7 +66,8 @@ class PaymentItem(TrackedItem):
     fee are the charge's there, in minor units of fx's currency; ``platform`` and ``payee`` are
     {"currency", "net"}, what the exchanges have brought to the balance of each so far, before that
     fee; the commissions are in the platform's currency. ``fee`` itself is then 0.
-    ``part`` says what of the order it pays: full, deposit or remainder.
+    ``part`` says what of the order it pays: full, deposit or remainder. ``owed_to_payee``: what the
+    platform holds of a destination charge's refunds that failed, and has to pass on.
     ``fraud_warning`` is the latest early fraud warning: {"id", "fraud_type", "actionable", "at"}.
     Lists: l1 by UTC month of creation, l2 expert, l3 patient.
     """
@@ -94,6 +95,7 @@ class PaymentItem(TrackedItem):
     refunded = NumberAttribute(default=0)
     reserved = NumberAttribute(default=0)
     disputed = NumberAttribute(default=0)
+    owed_to_payee = NumberAttribute(default=0)
     earned = NumberAttribute(default=0)
     settled = BooleanAttribute(default=False)
     fx = JSONAttribute(null=True)
@@ -233,6 +235,8 @@ class PayeeItem(Item):
     schedule_operation = JSONAttribute(null=True)
     email_digest = UnicodeAttribute(null=True)
     on_behalf_of = BooleanAttribute(default=False)
+    # Whether Stripe is asked for Pix beside cards: where it has not allowed that, it refuses both.
+    pix = BooleanAttribute(default=False)
     # Whether a refund may be made in Stripe's own components, past our policy and guard.
     refund_management = BooleanAttribute(default=False)
     mercadopago_user = UnicodeAttribute(null=True)

@@ -28,9 +28,9 @@ class CancelStep(ApiModel):
 
 
 class NoShow(Keep):
-    """The patient did not come."""
+    """The patient did not come. No card is kept, so none can be charged."""
 
-    charge_card: bool = False
+    charge_card: Literal[False] = False
 
 
 class Reschedule(ApiModel):
@@ -70,10 +70,13 @@ def _free_until_a_day() -> list[CancelStep]:
 
 
 class PolicySettings(ApiModel):
-    """What a practice may set. The defaults are a new practice's: free until a day before."""
+    """What a practice may set. The defaults are a new practice's: free until a day before.
+
+    The commission goes back with what is refunded, in proportion, whatever the reason.
+    """
 
     refund_base: Literal["paid", "price"] = "paid"
-    commission_returned: bool = True
+    commission_returned: Literal[True] = True
     cancel: list[CancelStep] = Field(min_length=1, max_length=10, default_factory=_free_until_a_day)
     no_show: NoShow = NoShow(percent=100)
     expert_cancel: ExpertCancel = ExpertCancel()

@@ -20,13 +20,14 @@ from consulta.core.idempotency import LABEL as REPEATED
 from consulta.core.idempotency import Idempotent
 from consulta.core.identity import Principal
 from consulta.core.keys import Key, Tenant
+from consulta.core.money import MAX_AMOUNT
 from consulta.core.permissions import Role
 from consulta.core.time import now, to_text
 from consulta.people.records import EXPERT, ExpertItem
 from consulta.scheduling import pricing, resources
 from consulta.scheduling.busy import Row
 from consulta.scheduling.records import SERVICE, ServiceCatalogItem, ServiceItem
-from consulta.scheduling.schema.fields import MAX_PRICE, Price, Tax
+from consulta.scheduling.schema.fields import Price, Tax
 from consulta.scheduling.schema.services import (
     AskedDeposit,
     CatalogState,
@@ -367,7 +368,7 @@ def _check_terms(
         found.append(FieldError(f"body.{path}", message, code))
 
     total = pricing.total_of(price.amount, tax.model_dump() if tax else None)
-    if total > MAX_PRICE:
+    if total > MAX_AMOUNT:
         wrong("price.amount", "With its tax it is too much", "range")
     if deposit is not None:
         given = [name for name in ("fixed", "percent") if getattr(deposit, name) is not None]

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from consulta.core import keys, table
-from consulta.core.errors import Conflict, Forbidden, NotFound
+from consulta.core import keys, table, trail
+from consulta.core.errors import Busy, Conflict, Forbidden, NotFound
 from consulta.core.http import check_version
 from consulta.core.identity import Principal
 from consulta.core.ids import new_id
@@ -30,6 +30,7 @@ from consulta.money.schema.connect import (
     AccountPatch,
     LinkIn,
     LinkOut,
+    LoginLinkOut,
     PayoutSchedule,
 )
 from consulta.money.stripe import accounts as stripe_accounts
@@ -52,6 +53,8 @@ CONTROLLERS: dict[str, dict[str, Any]] = {
         "stripe_dashboard": {"type": "full"},
     },
 }
+# Where an account with the full dashboard signs in by itself.
+STRIPE_DASHBOARD = "https://dashboard.stripe.com"
 # A call that was sent longer ago than this is over: look for what it made, then a new key.
 IN_FLIGHT = timedelta(seconds=60)
 DEADLINE_S = 15.0
@@ -187,6 +190,41 @@ def onboarding_link(by: Principal, payee: str, body: LinkIn) -> LinkOut:
     return LinkOut(url=url, expires_at=expires_at)
 
 
+def login_link(by: Principal, payee: str) -> LoginLinkOut:
+    """Into the account's dashboard at Stripe; a fresh one each time, and nowhere kept.
+
+    It shows all of the account and moves its money, so that it is for the practice's owner and for
+    the expert who is its payee (rules §7). Raises Forbidden, NotFound, Conflict before the set-up
+    is finished, Busy where the audit cannot be told.
+    """
+    payee_id = payees.resolve(by, payee)
+    if by.role is not Role.OWNER and by.expert != payee_id:
+        raise Forbidden("The account's dashboard is for its payee and for the practice's owner")
+    found = _connected(by.tenant, payee_id)
+    if not found.details_submitted:
+        raise Conflict("The account has no dashboard until its set-up is finished")
+    dashboard = (found.controller or {}).get("stripe_dashboard", {}).get("type")
+    url = STRIPE_DASHBOARD
+    if dashboard == "express":
+        url = stripe_accounts.login_link(str(found.stripe_account))
+    record_opening(by, found, "account_login")
+    return LoginLinkOut(url=url)
+
+
+def record_opening(by: Principal, payee: PayeeItem, kind: str, **facts: str) -> None:
+    """Tell the audit who was let into an account. Raises Busy where it cannot be told."""
+    told = trail.record(
+        kind,
+        by.practice,
+        by=by.actor.id,
+        request_id=by.request_id,
+        origin=by.origin,
+        facts={"payee": payee.item_id, **facts},
+    )
+    if not told:
+        raise Busy("This cannot be recorded now, try again")
+
+
 def get(by: Principal, payee: str, *, refresh: bool) -> AccountOut:
     """The account's state as last read, or with ``refresh`` as Stripe has it now."""
     payee_id = payees.resolve(by, payee)
@@ -296,7 +334,7 @@ def disconnect(practice: str, payee_id: str, account: str, by: Actor) -> None:
         payee = payees.find(tenant, payee_id)
         if payee is None or payee.stripe_account != account:
             break
-        off = ("details_submitted", "charges_enabled", "payouts_enabled", "requirements_due")
+        off = ("details_submitted", "charges_enabled", "payouts_enabled", "requirements_due", "pix")
         gone = ["stripe_account", "stripe_operation", "controller"]
         gone += ["payout_schedule", "schedule_operation", "email_digest"]
         actions = [
@@ -333,6 +371,7 @@ def to_out(payee: PayeeItem) -> AccountOut:
         payouts_enabled=payee.payouts_enabled,
         requirements_due=payee.requirements_due,
         on_behalf_of=payee.on_behalf_of,
+        pix=payee.pix,
         refund_management=payee.refund_management,
         payout_schedule=_shown_schedule(payee),
         read_at=read_at,

@@ -163,8 +163,8 @@ def _list(provider: str, account: str, owner: Owner) -> bool:
 
 
 def owner_of(provider: str, account: str) -> Owner | None:
-    """Whose account it is: how a webhook finds the practice. None for an account not ours."""
-    raw = table.get_raw(keys.provider_account(provider, account))
+    """Whose account it is: how a webhook finds the practice. None for one not ours, and for ""."""
+    raw = table.get_raw(keys.provider_account(provider, account)) if account else None
     if raw is None:
         return None
     return Owner(raw["practice"]["S"], raw["payee"]["S"])

@@ -1,16 +1,15 @@
 """Sessions of Stripe's embedded components, by role (rules §7): one made per call, none kept.
 
 The client secret opens the account's components. It goes to the caller and nowhere else: no log,
-no table, no cache.
+no table, no cache. That one was made is in the practice's audit, or it is not given to anybody.
 """
 
 from consulta.core.errors import Conflict, Forbidden, NotFound
 from consulta.core.identity import Principal
-from consulta.core.observe import logger
 from consulta.core.permissions import Role
 from consulta.money.accounts import payees
 from consulta.money.accounts.components import Flags, components
-from consulta.money.accounts.connect import state_of
+from consulta.money.accounts.connect import record_opening, state_of
 from consulta.money.accounts.payees import PRACTICE_ALIAS
 from consulta.money.records import PayeeItem
 from consulta.money.schema.connect import SessionIn, SessionOut
@@ -28,7 +27,7 @@ def create(by: Principal, body: SessionIn) -> SessionOut:
 
     Raises Forbidden where the table has nothing for the role and state, where an expert asks for
     another's account, and for a component that the role does not get; NotFound where no account is
-    connected.
+    connected; Busy where the audit cannot be told.
     """
     if by.role not in _ROLES:
         raise Forbidden(_NO_SESSION)
@@ -46,20 +45,10 @@ def create(by: Principal, body: SessionIn) -> SessionOut:
     wanted: list[str] = list(body.components or allowed)
     if not allowed or not set(wanted) <= set(allowed):
         raise Forbidden(_NO_SESSION)
-    account = str(payee.stripe_account)
-    session = stripe_accounts.create_session(account, {name: allowed[name] for name in wanted})
-    logger.info(
-        "account session made",
-        extra={
-            "audit": "account_session",
-            "person": by.person,
-            "role": by.role,
-            "practice": by.practice,
-            "payee": payee.item_id,
-            "account": account,
-            "components": sorted(wanted),
-        },
+    session = stripe_accounts.create_session(
+        str(payee.stripe_account), {name: allowed[name] for name in wanted}
     )
+    record_opening(by, payee, "account_session", components=" ".join(sorted(wanted)))
     return SessionOut(
         client_secret=session.client_secret,
         expires_at=session.expires_at,

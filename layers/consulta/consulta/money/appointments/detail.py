@@ -66,6 +66,7 @@ def _payment(item: PaymentItem) -> PaymentLine:
     return PaymentLine.model_validate(
         {
             "id": item.item_id,
+            "part": item.part,
             "provider": item.provider,
             "status": payment_views.displayed(item),
             "amount": Amount(amount=int(item.amount), currency=item.currency),

@@ -311,19 +311,46 @@ def refund_requested(
 
 
 def refund_succeeded(
-    charge: Charge, key: str, amount: int, commission: int, commission_tax: int = 0
+    charge: Charge,
+    key: str,
+    amount: int,
+    commission: int,
+    commission_tax: int = 0,
+    *,
+    from_payee: int | None = None,
 ) -> Posting:
-    """The patient has it back; ``commission`` of ours, with its tax, went back to the payee."""
+    """The patient has it back; ``commission`` of ours, with its tax, went back to the payee.
+
+    ``from_payee`` is what of a destination charge's refund its transfer gave back, all of it unless
+    said: the rest the platform has paid out of what it owes the payee.
+    """
     ours, theirs, book = charge.ours(), charge.theirs(), charge.book
+    taken = amount if from_payee is None else from_payee
     moves: list[Move] = []
     if charge.destination:
-        moves += [(PLATFORM, due(book), ours, amount), (PLATFORM, ours, due(book), amount)]
+        moves += [(PLATFORM, due(book), ours, amount), (PLATFORM, ours, due(book), taken)]
     moves += [
         *_commission(ours, -commission, -commission_tax),
-        (book, REFUND_DUE, theirs, amount),
+        (book, REFUND_DUE, theirs, taken),
+        (book, REFUND_DUE, due(PLATFORM), amount - taken),
         (book, theirs, COMMISSION, commission),
     ]
     return Posting(Event.REFUND_SUCCEEDED, key, charge.currency, _entries(moves))
+
+
+def refund_failed(charge: Charge, key: str, amount: int) -> Posting:
+    """A refund's money came back to the balance that had paid it, and nothing else with it.
+
+    Of a destination charge that is the platform's, which owes it to the payee from then on.
+    """
+    book = charge.book
+    moves = [(book, charge.theirs(), REFUND_DUE, amount)]
+    if charge.destination:
+        moves = [
+            (PLATFORM, charge.ours(), due(book), amount),
+            (book, due(PLATFORM), REFUND_DUE, amount),
+        ]
+    return Posting(Event.REFUND_REVERSED, key, charge.currency, _entries(moves))
 
 
 def manual_refund(
@@ -349,9 +376,10 @@ def commission_to_return(
 ) -> int:
     """Our commission for one more ``refund``, in proportion to all that has gone back with it.
 
-    Cumulative, half to even: parts lose no cent, and a full refund returns all the rest.
+    Cumulative, half to even: parts lose no cent, and a full refund returns all the rest. What was
+    returned with a refund that failed counts, so that there may be nothing left to return.
     """
-    return proportion(commission, refunded + refund, gross) - returned
+    return max(proportion(commission, refunded + refund, gross) - returned, 0)
 
 
 # ---------------------------------------------------------------- it is disputed

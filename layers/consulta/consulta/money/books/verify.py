@@ -215,6 +215,12 @@ def expected(payment: PaymentItem, disputes: Iterable[DisputeItem] = ()) -> Bala
     add(*((platform, ours) if charge.platform_pays_fees else (book, theirs)), -fee)
     add(platform, ours, -returned)
     add(book, theirs, returned - refunded - int(payment.tax_withheld))
+    # Of refunds that failed, what has not been used for another since.
+    owed = int(payment.owed_to_payee)
+    add(platform, ours, owed)
+    add(platform, ledger.due(book), -owed)
+    add(book, ledger.due(platform), owed)
+    add(book, theirs, -owed)
     found = list(disputes)
     for dispute in found:
         _add_dispute(balances, charge, dispute, ours, theirs)
@@ -344,7 +350,8 @@ def _add_refund(sums: Counter[str], refund: RefundItem) -> None:
         sums["reserved"] += amount
     elif refund.state == RefundState.SUCCEEDED:
         sums["refunded"] += amount
-        sums["commission_returned"] += int(refund.commission)
+    # What went back with a refund that failed stays back.
+    sums["commission_returned"] += int(refund.commission)
 
 
 # ---------------------------------------------------------------- beside live traffic

@@ -33,7 +33,7 @@ from consulta.money.disputes.records import (
 from consulta.money.paying import effects, operations
 from consulta.money.paying.changes import Change, charge_key, charge_of, stored_values
 from consulta.money.paying.operations import Kind
-from consulta.money.paying.orders import load, payment_id_of
+from consulta.money.paying.orders import behind, load
 from consulta.money.provider import Legs, Moved, Movement, Operation, ProviderDispute
 from consulta.money.providers import disputes_for
 from consulta.money.records import PaymentItem, Provider
@@ -105,14 +105,15 @@ def _payment_of(
     """The payment that is disputed, once it is paid; else a code."""
     try:
         tenant = Tenant(where.practice)
-        payment_id = payment_id_of(tenant, provider, where.provider_payment) or where.payment
-        payment = load(tenant, payment_id)
-    except (NotFound, ValueError):  # metadata comes from outside: it need not even be an id
+    except ValueError:  # metadata comes from outside: it need not even be an id
         return "unknown_payment"
-    if payment.provider != provider:
+    payment = behind(tenant, provider, where.provider_payment, where.payment)
+    if payment is None:
         return "unknown_payment"
     if not payment.captured or payment.provider_id != where.provider_payment:
-        result = effects.refresh(tenant, payment_id, by, provider_id=where.provider_payment)
+        result = effects.refresh(
+            tenant, payment.item_id, by, payment=payment, provider_id=where.provider_payment
+        )
         payment = result.payment
     if not payment.captured or payment.provider_id != where.provider_payment:
         return "not_paid"

@@ -11,12 +11,11 @@ from datetime import datetime
 from typing import Any
 
 from consulta.core import table
-from consulta.core.errors import NotFound
 from consulta.core.item import Actor
 from consulta.core.keys import Tenant
 from consulta.core.observe import count
 from consulta.core.time import from_epoch, from_text, to_text
-from consulta.money.paying.orders import load, payment_id_of
+from consulta.money.paying.orders import behind
 from consulta.money.records import FRAUD_WARNING, FraudWarningItem, PaymentItem, Provider
 from consulta.money.stripe import lookup as stripe_lookup
 from consulta.money.stripe.client import client, translated
@@ -115,10 +114,9 @@ def _is_later(known: dict[str, Any] | None, warned: Warned) -> bool:
 def _payment_of(about: stripe_lookup.Found, account: str) -> PaymentItem | None:
     try:
         tenant = Tenant(about.practice)
-        found = payment_id_of(tenant, Provider.STRIPE, about.intent) or about.payment
-        payment = load(tenant, found)
-    except (NotFound, ValueError):  # metadata comes from outside: it need not even be an id
+    except ValueError:  # metadata comes from outside: it need not even be an id
         return None
-    if payment.provider != Provider.STRIPE or account not in ("", payment.provider_account):
+    payment = behind(tenant, Provider.STRIPE, about.intent, about.payment)
+    if payment is None or account not in ("", payment.provider_account):
         return None
     return payment

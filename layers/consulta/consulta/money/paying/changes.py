@@ -414,52 +414,84 @@ class Change:
 
     def external_refund(self, made: ProviderRefund) -> None:
         """A refund that was made at the provider, not through us, and has succeeded."""
-        refund = self._new_refund(made.amount, "external", RefundState.SUCCEEDED)
+        self._external(made, RefundState.SUCCEEDED)
+
+    def _external(self, made: ProviderRefund, state: RefundState) -> RefundItem:
+        refund = self._new_refund(made.amount, "external", state)
         refund.provider_id = made.id
         commission = made.commission or 0
         self._post_success(refund, made, commission)
         self._went_back(refund, made.amount, commission)
         self.parts.append(table.put_new(refund))
+        return refund
 
     def refund_succeeded(self, refund: RefundItem, made: ProviderRefund) -> None:
         """The provider has given it back."""
-        amount = int(refund.amount)
-        commission = self._commission_back(amount, made.commission)
-        fx = self._post_success(refund, made, commission)
-        self.set("reserved", self.number("reserved") - amount)
-        self._went_back(refund, amount, commission)
+        self._went(refund, made)
         self._change_refund(
-            refund,
-            state=str(RefundState.SUCCEEDED),
-            provider_id=made.id,
-            commission=commission,
-            local_date=refund.local_date,
-            **({"fx": fx} if fx else {}),
+            refund, state=str(RefundState.SUCCEEDED), provider_id=made.id, **_told_of(refund)
         )
 
     def refund_failed(self, refund: RefundItem, made: ProviderRefund) -> None:
-        """The money came back: whatever was posted for the refund is posted the other way round."""
-        amount, had_gone = int(refund.amount), refund.state == RefundState.SUCCEEDED
+        """The money came back to the balance that had paid it, where it had gone at all."""
+        had_gone = refund.state == RefundState.SUCCEEDED
+        if not had_gone and made.failed_by:
+            # It went, and came back, before we heard of either.
+            self._went(refund, made)
+            had_gone = True
         if had_gone:
+            self._came_back(refund, made)
+        else:
+            self.set("reserved", self.number("reserved") - int(refund.amount))
+        self._to_the_patient_again(refund)
+        self._change_refund(
+            refund, state=str(RefundState.FAILED), provider_id=made.id, **_told_of(refund)
+        )
+
+    def external_refund_failed(self, made: ProviderRefund) -> None:
+        """One that was made at the provider has gone, and came back, before we heard of either."""
+        refund = self._external(made, RefundState.FAILED)
+        self._came_back(refund, made)
+        self._to_the_patient_again(refund)
+
+    def _went(self, refund: RefundItem, made: ProviderRefund) -> None:
+        """A refund that was asked for has taken what was reserved for it."""
+        amount = int(refund.amount)
+        commission = self._commission_back(amount, made.commission)
+        self._post_success(refund, made, commission)
+        self.set("reserved", self.number("reserved") - amount)
+        self._went_back(refund, amount, commission)
+
+    def _came_back(self, refund: RefundItem, made: ProviderRefund) -> None:
+        """Post what the provider has moved for the failure.
+
+        Stripe brings back the refund alone: our commission and a reversed transfer stay as they
+        are, so that the platform owes the payee of a destination charge what it holds. Of Mercado
+        Pago all is undone.
+        """
+        amount, charge = int(refund.amount), charge_of(self.payment)
+        key = self._refund_key(made.failed_by or f"{made.id}:failed")
+        self.set("refunded", self.number("refunded") - amount)
+        if charge.provider is Provider.MERCADOPAGO:
             commission = int(refund.commission)
             tax = -self._commission_tax_back(-commission)
-            done = ledger.refund_succeeded(charge_of(self.payment), "done", amount, commission, tax)
-            transaction = made.balance_transaction or f"{made.id}:failed"
-            back = done.reversed(ledger.Event.REFUND_REVERSED, self._refund_key(transaction))
-            self.move(back, self._came_back(refund, made.legs) if refund.fx else None)
-            self.set("refunded", self.number("refunded") - amount)
+            done = ledger.refund_succeeded(charge, "done", amount, commission, tax)
+            self.post(done.reversed(ledger.Event.REFUND_REVERSED, key))
             self.set("commission_returned", self.number("commission_returned") - commission)
-        else:
-            self.set("reserved", self.number("reserved") - amount)
+            refund.commission = 0
+            return
+        if charge.destination:
+            self.set("owed_to_payee", self.number("owed_to_payee") + amount)
+        self.move(ledger.refund_failed(charge, key, amount), self._failure_legs(refund, made))
+
+    def _to_the_patient_again(self, refund: RefundItem) -> None:
+        """What was requested is posted the other way round: it is an advance, or revenue, again."""
         # The tax that is owed again is that of what is earned by now.
         revenue = int(refund.from_revenue)
         requested = self._requested(refund, self._tax_in(revenue))
         key = f"refund:{refund.item_id}:reversed"
         self.post(requested.reversed(ledger.Event.REFUND_REVERSED, key))
         self.set("earned", self.number("earned") + revenue)
-        self._change_refund(
-            refund, state=str(RefundState.FAILED), provider_id=made.id, commission=0
-        )
 
     def _new_refund(self, amount: int, reason: str, state: RefundState) -> RefundItem:
         payment, tenant, instant = self.payment, self.tenant, now()
@@ -525,40 +557,38 @@ class Change:
             return f"mp:{self.payment.provider_id}:refund:{transaction}"
         return charge_key(self.payment, transaction)
 
-    def _post_success(
-        self, refund: RefundItem, made: ProviderRefund, commission: int
-    ) -> dict[str, Any] | None:
-        """Put it; what is kept of it on the refund where it was in another currency."""
+    def _post_success(self, refund: RefundItem, made: ProviderRefund, commission: int) -> None:
+        """Put it; what was moved in another currency is kept on the refund."""
+        charge = charge_of(self.payment)
         key = self._refund_key(made.balance_transaction or made.id)
         tax = self._commission_tax_back(commission)
+        from_payee = self._from_payee(made) if charge.destination else made.amount
         posting = ledger.refund_succeeded(
-            charge_of(self.payment), key, made.amount, commission, tax
+            charge, key, made.amount, commission, tax, from_payee=from_payee
         )
+        owed = self.number("owed_to_payee")
+        self.set("owed_to_payee", owed - (made.amount - from_payee))
         legs, returned = self._refund_legs(made.legs)
         self.move(posting, legs)
         refund.fx = _kept(legs, returned, made.legs) if legs and made.legs else None
-        return refund.fx
 
-    def _came_back(self, refund: RefundItem, told: Legs | None) -> Legs:
-        """What a failed refund brings back to the balances: where the provider says, what it says.
+    def _from_payee(self, made: ProviderRefund) -> int:
+        """What of a destination charge's refund was taken from the payee, as the provider says.
 
-        Our commission, and a transfer, come back as they went.
+        Where it does not, what a refund that failed has left with the platform is used first.
         """
-        fx, was = self.get("fx"), refund.fx
-        returned = int(was["commission"])
-        self.set("fx", {**fx, "commission_returned": int(fx["commission_returned"]) - returned})
-        destination = bool(self.payment.destination)
-        legs: dict[str, Leg] = {}
-        for side in ("platform", "payee"):
-            if side not in was:
-                continue
-            net = -int(was[side]["net"])
-            paid_it = side == ("platform" if destination else "payee")
-            if told and paid_it:
-                # The rate of another day: what came back is not what had gone.
-                net += told.paid - int(was["paid"])
-            legs[side] = Leg(was[side]["currency"], net)
-        return Legs(legs.get("platform"), legs.get("payee"))
+        if made.reversed is not None:
+            return made.reversed
+        return made.amount - min(made.amount, max(self.number("owed_to_payee"), 0))
+
+    def _failure_legs(self, refund: RefundItem, made: ProviderRefund) -> Legs | None:
+        """What a failed refund brings back, at the rate of that day, to the balance that paid."""
+        if not refund.fx:
+            return None
+        side = "platform" if self.payment.destination else "payee"
+        back = made.came_back or int(refund.fx["paid"])
+        leg = Leg(refund.fx[side]["currency"], back)
+        return Legs(platform=leg) if self.payment.destination else Legs(payee=leg)
 
     def _went_back(self, refund: RefundItem, amount: int, commission: int) -> None:
         self.set("refunded", self.number("refunded") + amount)
@@ -591,6 +621,12 @@ def _with_fee(charge: Charge, exchange: Exchange) -> Legs:
     if charge.destination:
         return Legs(replace(ours, fee=exchange.fee), theirs)
     return Legs(ours, replace(theirs, fee=exchange.fee))
+
+
+def _told_of(refund: RefundItem) -> dict[str, Any]:
+    """What a refund keeps of what it has moved, nothing where it has moved nothing."""
+    names = ("commission", "local_date", "fx")
+    return {name: value for name in names if (value := getattr(refund, name)) is not None}
 
 
 def _kept(legs: Legs, returned: int, told: Legs) -> dict[str, Any]:

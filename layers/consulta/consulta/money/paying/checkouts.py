@@ -24,7 +24,7 @@ from consulta.money.paying.parts import PaidFor
 from consulta.money.paying.placing import LONGEST_HOLD
 from consulta.money.provider import CheckoutPage, PageState, PaymentDetails
 from consulta.money.providers import provider_for
-from consulta.money.records import PaymentItem, Provider, State
+from consulta.money.records import PayeeItem, PaymentItem, Provider, State
 from consulta.money.schema.payments import StartedPayment
 from consulta.scheduling import transitions
 from consulta.scheduling.records import AppointmentItem, Status
@@ -101,12 +101,19 @@ class Terms:
 
 
 def terms(
-    wanted: PaidFor, provider: Provider, details: PaymentDetails, *, manual_capture: bool
+    wanted: PaidFor,
+    payee: PayeeItem,
+    provider: Provider,
+    details: PaymentDetails,
+    *,
+    manual_capture: bool,
 ) -> Terms:
     """For a submission that is made now. Raises Conflict where the hold cannot last so long."""
     at, page = now(), details.checkout is not None
     pix = provider is Provider.MERCADOPAGO and details.method == PIX
-    stripe_pix = provider is Provider.STRIPE and wanted.currency == BRL and not manual_capture
+    stripe_pix = (
+        provider is Provider.STRIPE and payee.pix and wanted.currency == BRL and not manual_capture
+    )
     if not (page or pix or stripe_pix):
         return Terms({})
     held = _hold(wanted)

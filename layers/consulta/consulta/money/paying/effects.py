@@ -47,9 +47,15 @@ class Seen:
 class Result:
     """What came of it. ``problem`` is a code where the money is not what we asked for."""
 
-    payment: PaymentItem
+    tenant: Tenant
+    payment_id: str
     reading: ProviderPayment
     problem: str = ""
+
+    @property
+    def payment(self) -> PaymentItem:
+        """The payment as it is by now: read each time, for who asks."""
+        return load(self.tenant, self.payment_id)
 
 
 def refresh(
@@ -57,6 +63,7 @@ def refresh(
     payment_id: str,
     by: Actor,
     *,
+    payment: PaymentItem | None = None,
     seen: Seen | None = None,
     provider_id: str = "",
     also_made: tuple[ProviderRefund, ...] = (),
@@ -64,14 +71,15 @@ def refresh(
 ) -> Result:
     """Bring a payment to what the provider says, in one transaction with all that follows.
 
-    ``provider_id`` names the provider's payment where it may be another than the one that we know.
+    ``payment`` is ours where it was read just now, to be read no second time. ``provider_id`` names
+    the provider's payment where it may be another than the one that we know.
     ``also_made``: refunds that the provider has just confirmed. Refunds that have to be made are
     written as requested and then sent (:mod:`consulta.money.paying.refunds`). Raises
     ProviderFailed, NotFound, and Busy where others kept changing it.
     """
     for _ in table.attempts(DEADLINE_S):
         if seen is None:
-            payment = load(tenant, payment_id)
+            payment = payment or load(tenant, payment_id)
             adapter = provider_for(payment.provider)
             reading = adapter.read(provider_id or str(payment.provider_id), payee_of(payment))
         else:
@@ -87,15 +95,15 @@ def refresh(
                 table.transact(parts)
         except table.ConditionFailed as failed:
             if "inbox" in failed.labels:
-                return Result(payment, reading)
-            seen = None
+                return Result(tenant, payment_id, reading)
+            payment = seen = None
             continue
         plan.announce()
         for refund_id in plan.change.refunds:
             try_send(tenant, refund_id, by)
         if plan.change.settles:
             try_settle(tenant, payment_id, by)
-        return Result(load(tenant, payment_id), reading, plan.problem)
+        return Result(tenant, payment_id, reading, plan.problem)
     raise AssertionError("attempts ends by raising Busy")
 
 

@@ -3,6 +3,7 @@
 One order may be paid in several attempts, and by mistake twice.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -81,6 +82,22 @@ def refunds_of(payment: PaymentItem) -> list[RefundItem]:
 def payment_id_of(tenant: Tenant, provider: str, provider_id: str) -> str | None:
     """Our payment behind a provider's, where it has been adopted already."""
     return writes.holder(tenant, PROVIDER_PAYMENT, f"{provider}:{provider_id}")
+
+
+def behind(tenant: Tenant, provider: str, provider_id: str, named: str) -> PaymentItem | None:
+    """Our payment behind a provider's: who has adopted it, else the one that its metadata names.
+
+    Consistently, in one read as a rule. None where there is none of this provider.
+    """
+    wanted = [tenant.unique(PROVIDER_PAYMENT, f"{provider}:{provider_id}")]
+    with suppress(ValueError):  # metadata comes from outside: it need not even be an id
+        wanted.append(tenant.item(PAYMENT, named))
+    found = table.batch_get_raw(wanted)
+    adopted = found.pop(wanted[0], None)
+    key = tenant.item(PAYMENT, adopted["item_id"]["S"]) if adopted else wanted[-1]
+    raw = found.get(key) or (table.get_raw(key) if adopted else None)
+    payment = PaymentItem.read(raw) if raw else None
+    return payment if payment and payment.provider == provider else None
 
 
 def claim(

@@ -239,7 +239,7 @@ class _Draft:
         fees = (payee.controller or {}).get("fees", {}).get("payer")
         stripe = provider is Provider.STRIPE
         manual_capture = stripe and authorizing.waits_for_approval(wanted)
-        lasting = checkouts.terms(wanted, provider, details, manual_capture=manual_capture)
+        lasting = checkouts.terms(wanted, payee, provider, details, manual_capture=manual_capture)
         operation_id = ids.new_id("op")
         payment = make_payment(
             tenant,
@@ -362,7 +362,7 @@ def _resubmitted(by: Principal, payment: PaymentItem, details: PaymentDetails) -
     )
     wanted, provider = paid_for.of(payment), Provider(payment.provider)
     lasting = checkouts.terms(
-        wanted, provider, details, manual_capture=bool(payment.manual_capture)
+        wanted, payee_of(payment), provider, details, manual_capture=bool(payment.manual_capture)
     )
     change = Change(payment, by.actor)
     change.set("operation_id", operations.id_of(operation))

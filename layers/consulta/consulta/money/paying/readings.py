@@ -97,9 +97,12 @@ class Plan:
                 self._refund(refund, made)
             elif made.state is RefundState.SUCCEEDED and not self._is_untold(made):
                 self.change.external_refund(made)
+            elif made.state is RefundState.FAILED and made.failed_by and not self._is_untold(made):
+                self.change.external_refund_failed(made)
 
     def _refund(self, refund: RefundItem, made: ProviderRefund) -> None:
-        if self._is_untold(made) and made.state is RefundState.SUCCEEDED:
+        moved = made.state is RefundState.SUCCEEDED or bool(made.failed_by)
+        if moved and self._is_untold(made):
             return
         match RefundState(refund.state), made.state:
             case RefundState.REQUESTED, RefundState.SUCCEEDED:

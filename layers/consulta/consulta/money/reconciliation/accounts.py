@@ -1,5 +1,6 @@
 """One account's look: both sides read, compared, and the balance proven."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -38,6 +39,8 @@ from consulta.money.records import (
 )
 
 DEADLINE_S = 10.0
+# Raises OutOfTime where the invocation ends.
+Check = Callable[[], None]
 
 
 @dataclass(slots=True)
@@ -53,38 +56,46 @@ class Look:
 
 
 def connected(
-    tenant: Tenant, payee: PayeeItem, low: datetime, high: datetime, balances: Balances | None
+    tenant: Tenant,
+    payee: PayeeItem,
+    check: Check,
+    low: datetime,
+    high: datetime,
+    balances: Balances | None,
 ) -> Look:
     """A connected account's own balance."""
     holder = Holder(tenant, payee.item_id, str(payee.stripe_account))
-    return _stripe(holder, lambda: [tenant], low, high, balances)
+    return _stripe(holder, lambda: [tenant], check, low, high, balances)
 
 
 def platform(
     tenants: Callable[[], Iterable[Tenant]],
+    check: Check,
     low: datetime,
     high: datetime,
     balances: Balances | None,
 ) -> Look:
     """The platform's own balance, which every practice's postings may move."""
     holder = Holder(PLATFORM_TENANT, ledger.PLATFORM, "")
-    return _stripe(holder, tenants, low, high, balances)
+    return _stripe(holder, tenants, check, low, high, balances)
 
 
 def _stripe(
     holder: Holder,
     tenants: Callable[[], Iterable[Tenant]],
+    check: Check,
     low: datetime,
     high: datetime,
     balances: Balances | None,
 ) -> Look:
     moment = now()
     # The balance is of this moment: what explains it has to be read until now.
-    books = stripe_side.Books(holder, low, moment if balances else high)
+    books = stripe_side.Books(holder, low, moment if balances else high, check)
     at_provider = books.balances() if balances else {}
     facts = books.facts()
     ours = {item.posting_key: item for item in _under(facts)}
     for tenant in tenants():
+        check()
         between = ledger_side.between(tenant, low, books.high, holder.name)
         ours |= {item.posting_key: item for item in between}
     keys = {fact.key for fact in facts}
@@ -97,12 +108,26 @@ def _stripe(
     ]
     facts = _with_suspense(facts, {movement.key for movement in posted})
     found = match(facts, posted, moment)
-    proofs = _proofs(holder.name, at_provider, balances, found) if balances else []
+    proofs = []
+    if balances:
+        since = _since(balances.until, ours.values(), holder.name)
+        proofs = _proofs(holder.name, at_provider, balances, since, found)
     stable = [one for one in found if one.at is None or one.at <= high]
     stable += [*_payouts(books, moment), *_disputes(books, moment)]
     practice = holder.tenant.practice if holder.account else ""
     stable += _unproven(proofs, practice)
     return Look(stable, proofs, books.transactions)
+
+
+def _since(moment: datetime, ours: Iterable[PostingItem], account: str) -> Counter[str]:
+    """What was posted after the ledger's balances were added up, as far as it has been read."""
+    sums: Counter[str] = Counter()
+    for item in ours:
+        if item.occurred_at >= moment:
+            for movement in ledger_side.movements(item):
+                if movement.account == account:
+                    sums[movement.currency] += movement.net
+    return sums
 
 
 def _under(facts: Iterable[Fact]) -> list[PostingItem]:
@@ -197,9 +222,11 @@ def _disputes(books: stripe_side.Books, moment: datetime) -> Iterator[Difference
 # ---------------------------------------------------------------- Mercado Pago
 
 
-def seller(payee: PayeeItem, low: datetime, high: datetime, balances: Balances | None) -> Look:
+def seller(
+    payee: PayeeItem, check: Check, low: datetime, high: datetime, balances: Balances | None
+) -> Look:
     """A seller's payments; the provider tells no balance, so that only ours is shown."""
-    books, moment, tenant = mercadopago_side.Books(payee, low, high), now(), payee.tenant
+    books, moment, tenant = mercadopago_side.Books(payee, low, high, check), now(), payee.tenant
     facts = books.facts()
     ours = {item.posting_key: item for item in _under(facts)}
     between = ledger_side.between(tenant, low, high, books.user)
@@ -257,15 +284,20 @@ def _is_external(tenant: Tenant, fact: Fact) -> bool:
 
 
 def _proofs(
-    account: str, at_provider: dict[str, int], balances: Balances, found: list[Difference]
+    account: str,
+    at_provider: dict[str, int],
+    balances: Balances,
+    since: Counter[str],
+    found: list[Difference],
 ) -> list[Proof]:
     currencies = {currency for name, currency in balances.settled if name == account}
+    currencies |= set(since)
     return [
         Proof(
             account,
             currency,
             at_provider.get(currency, 0),
-            balances.settled[account, currency],
+            balances.settled[account, currency] + since[currency],
             sum(one.net for one in found if one.currency == currency),
             balances.unsettled[account, currency],
         )

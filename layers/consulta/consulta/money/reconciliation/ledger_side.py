@@ -116,8 +116,9 @@ def between(tenant: Tenant, low: datetime, high: datetime, account: str) -> Iter
 
 @dataclass(slots=True)
 class Balances:
-    """By account and currency; suspense by book, payment and currency."""
+    """Up to ``until``, by account and currency; suspense by book, payment and currency."""
 
+    until: datetime = FIRST_MONTH
     settled: Counter[tuple[str, str]] = field(default_factory=Counter)
     unsettled: Counter[tuple[str, str]] = field(default_factory=Counter)
     suspense: Counter[tuple[str, str, str]] = field(default_factory=Counter)
@@ -135,7 +136,7 @@ class Balances:
                 place[account, item.currency] += amount
 
     def plus(self, other: "Balances") -> None:
-        """The sums of both."""
+        """The sums of both, which are of the same moment."""
         for mine, theirs in self._pairs(other):
             for place, amount in theirs.items():
                 mine[place] += amount
@@ -175,16 +176,18 @@ class Balances:
 
 
 def balances(tenant: Tenant, moment: datetime) -> Balances:
-    """All of a practice's ledger until now, with the closed months from the row that keeps them."""
-    place = _sums_key(tenant)
+    """A practice's ledger before ``moment``; the closed months are in the row that keeps them."""
+    place, high = _sums_key(tenant), to_text(moment)
     raw = table.get_raw(place)
     row = table.from_raw(raw) if raw else {}
     total, through = Balances.read(row), str(row.get("through", ""))
+    total.until = moment
     closed = f"{_month_before(moment - CLOSED_AFTER):%Y-%m}"
     for month in utc_months(FIRST_MONTH, moment):
         if month <= through:
             continue
-        for found in table.Query(tenant.listing_by(POSTING, "MONTH", month), index="l1").all():
+        listed = tenant.listing_by(POSTING, "MONTH", month)
+        for found in table.Query(listed, index="l1", high=high).all():
             total.add(PostingItem.read(found))
         if month == closed:
             values: dict[str, Any] = {

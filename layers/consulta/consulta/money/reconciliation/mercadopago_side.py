@@ -6,7 +6,7 @@ seller's balance is not told to us, and the release report is made on request on
 proof of balances here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -36,6 +36,8 @@ class Books:
     payee: PayeeItem
     low: datetime
     high: datetime
+    # Called before each call: raises OutOfTime where the invocation ends.
+    check: Callable[[], None] = lambda: None
     transactions: int = 0
 
     @property
@@ -55,6 +57,7 @@ class Books:
             return []
 
     def _call(self, name: str, resource: str, method: str, argument: Any) -> Any:
+        self.check()
         token = mercadopago_tokens.access_token(self.payee.tenant, self.payee.item_id)
         call = getattr(getattr(mercadopago_client.sdk(token), resource)(), method)
         return mercadopago_client.answer(name, call, argument, mercadopago_client.options(token))

@@ -12,6 +12,10 @@ RECONCILIATION, DIFFERENCE = "RECONCILIATION", "RECONCILIATION_DIFFERENCE"
 ASKED, RUNNING, FINISHED = "asked", "running", "finished"
 
 
+class OutOfTime(Exception):
+    """The invocation ends before an account has been read: the next one goes on with it."""
+
+
 class RunItem(Item):
     """What the run of one UTC day came to; its id is the day, ``yyyy-mm-dd``.
 
@@ -19,8 +23,9 @@ class RunItem(Item):
     under way; a practice's is its part. ``counts`` has the differences per class as the run left
     them, ``accounts`` and ``transactions`` how much was compared. ``balances``: [{"account",
     "currency", "provider", "ledger", "explained", "unsettled"}, …], minor units, ``provider`` null
-    where it is not told. ``failures``: [{"account", "why"}, …]. ``after`` is the last practice that
-    is done, ``held_until`` until when nobody else goes on with it. Listed on l1 by day.
+    where it is not told. ``failures``: [{"account", "why"}, …], of the run the first
+    500. ``after`` is the last practice that is done, in a practice's part that is under way its
+    last account; ``held_until`` until when nobody else goes on with it. Listed on l1 by day.
     """
 
     state = UnicodeAttribute()

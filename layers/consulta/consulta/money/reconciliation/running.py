@@ -1,8 +1,9 @@
 """One day's run: every account of every practice, and the platform's own last.
 
 Source: MONEY_AND_BOOKING_RULES §8. A run looks at three days and its own, and further back where a
-difference is still open. It keeps its place after each practice, so that what did not fit into one
-invocation is gone on with by the next; an account that fails holds up no other.
+difference is still open. It keeps its place after each account, so that what did not fit into one
+invocation is gone on with by the next; an account that fails, or is too much for a whole
+invocation, holds up no other.
 """
 
 import functools
@@ -30,6 +31,7 @@ from consulta.money.reconciliation.records import (
     FINISHED,
     RECONCILIATION,
     RUNNING,
+    OutOfTime,
     RunItem,
     run_key,
 )
@@ -54,7 +56,9 @@ BEGINS_AT = time(3, tzinfo=UTC)
 # Longer than one invocation lives: nobody else goes on with a run that somebody has.
 HELD = timedelta(minutes=15)
 PRACTICES_AT_ONCE = 25
+AccountLook = Callable[[datetime, datetime, Balances | None], Look]
 RECENT = 10
+FAILURES_KEPT = 500
 
 
 @dataclass(slots=True)
@@ -81,12 +85,23 @@ class Part:
 
 @dataclass
 class Run:
-    """One day's run as far as it has come; ``time_left`` says whether another practice fits."""
+    """One day's run as far as it has come.
+
+    ``time_left`` says whether another account fits, ``ends`` that nothing does any more;
+    ``looked`` counts the accounts of this invocation.
+    """
 
     day: date
     by: Actor
     item: RunItem
     time_left: Callable[[], bool]
+    ends: Callable[[], bool]
+    looked: int = 0
+
+    def check(self) -> None:
+        """Raises OutOfTime once the invocation is about to end."""
+        if self.ends():
+            raise OutOfTime
 
     @property
     def until(self) -> datetime:
@@ -108,7 +123,12 @@ class Run:
 # ---------------------------------------------------------------- which run
 
 
-def work(by: Actor, *, time_left: Callable[[], bool] = lambda: True) -> RunItem | None:
+def work(
+    by: Actor,
+    *,
+    time_left: Callable[[], bool] = lambda: True,
+    ends: Callable[[], bool] = lambda: False,
+) -> RunItem | None:
     """What the schedule does: a run that was asked for or has not ended, else today's, once.
 
     None where there is nothing to do.
@@ -117,12 +137,12 @@ def work(by: Actor, *, time_left: Callable[[], bool] = lambda: True) -> RunItem 
         # The list may lag: a run that has ended meanwhile must not begin again.
         item = find(PLATFORM_TENANT, listed.item_id)
         if item and item.state != FINISHED:
-            return run(date.fromisoformat(item.item_id), by, time_left=time_left)
+            return run(date.fromisoformat(item.item_id), by, time_left=time_left, ends=ends)
     instant = now()
     today = instant.date()
     if instant.timetz() < BEGINS_AT or find(PLATFORM_TENANT, today.isoformat()):
         return None
-    return run(today, by, time_left=time_left)
+    return run(today, by, time_left=time_left, ends=ends)
 
 
 def _recent() -> list[RunItem]:
@@ -158,7 +178,13 @@ def ask(day: date, by: Actor, also: list[table.Action] | None = None) -> RunItem
 # ---------------------------------------------------------------- one run
 
 
-def run(day: date, by: Actor, *, time_left: Callable[[], bool] = lambda: True) -> RunItem | None:
+def run(
+    day: date,
+    by: Actor,
+    *,
+    time_left: Callable[[], bool] = lambda: True,
+    ends: Callable[[], bool] = lambda: False,
+) -> RunItem | None:
     """Go on with a day's run to its end, or for as long as there is time.
 
     None where somebody else has it, or asked for it anew: then it begins again next time.
@@ -166,8 +192,11 @@ def run(day: date, by: Actor, *, time_left: Callable[[], bool] = lambda: True) -
     item = _take(day, by)
     if item is None:
         return None
+    one = Run(day, by, item, time_left, ends)
     try:
-        return _go_on(Run(day, by, item, time_left))
+        return _go_on(one)
+    except OutOfTime:
+        return _leave(one)
     except table.ConditionFailed:
         logger.info("the run was asked for again", extra={"day": day.isoformat()})
         return None
@@ -179,7 +208,10 @@ def _go_on(one: Run) -> RunItem:
         for tenant in tenants:
             if not one.time_left():
                 return _leave(one)
-            _add(one, _practice(one, tenant), after[tenant.practice])
+            part = _practice(one, tenant)
+            if part is None:
+                return _leave(one)
+            _add(one, part, after[tenant.practice])
     if not one.time_left():
         return _leave(one)
     _add(one, _platform(one), None)
@@ -238,34 +270,35 @@ def _add(one: Run, part: Part, after: dict[str, Any] | None) -> None:
         int(item.transactions) + part.transactions,
         Counter(item.counts) + part.counts,
         list(item.balances) if part.tenant != PLATFORM_TENANT else part.balances,
-        [*item.failures, *part.failures],
+        # An item has room for so many; each practice's part has its own.
+        [*item.failures, *part.failures][:FAILURES_KEPT],
     )
     values = {**storing.plain(total.values()), "held_until": to_text(now() + HELD)}
     if after:
         values["after"] = storing.as_json(after)
     actions = [table.change(item, one.by, set_=values)]
     if part.tenant != PLATFORM_TENANT and (part.accounts or part.failures or part.counts):
-        actions.append(_part_action(one, part))
+        actions.append(_part_action(one, part, FINISHED))
     table.transact(actions)
     one.item = _again(one)
 
 
-def _part_action(one: Run, part: Part) -> table.Action:
-    """A practice's part of the run, written anew each time."""
-    day = one.day.isoformat()
-    made = storing.new_run(part.tenant, day, one.by, FINISHED)
+def _part_action(one: Run, part: Part, state: str, after: str = "") -> table.Action:
+    """A practice's part of the run, written anew each time; ``after``: the last account so far."""
+    day, instant = one.day.isoformat(), now()
+    place = {"after": {"account": after}} if after else {}
     known = find(part.tenant, day)
-    instant = to_text(now())
-    values = {
-        **storing.plain(part.values()),
-        "state": FINISHED,
-        "started_at": to_text(one.item.started_at),
-        "finished_at": instant,
-    }
     if known:
-        return table.change(known, one.by, set_=values)
-    made.started_at, made.finished_at = one.item.started_at, now()
-    for name, value in part.values().items():
+        values = {
+            **storing.plain({**part.values(), **place}),
+            "state": state,
+            "started_at": to_text(one.item.started_at),
+            "finished_at": to_text(instant),
+        }
+        return table.change(known, one.by, set_=values, remove=[] if after else ["after"])
+    made = storing.new_run(part.tenant, day, one.by, state)
+    made.started_at, made.finished_at = one.item.started_at, instant
+    for name, value in {**part.values(), **place}.items():
         setattr(made, name, value)
     return table.put_new(made)
 
@@ -313,18 +346,55 @@ def _tell(item: RunItem) -> None:
 # ---------------------------------------------------------------- one practice, and the platform
 
 
-def _practice(one: Run, tenant: Tenant) -> Part:
-    """Each account of a practice, and what is in suspense in its books."""
-    part, found = Part(tenant), _payees(tenant)
-    ledger = _guarded(one, part, f"practice:{tenant.practice}", lambda: _suspense(one, part))
-    for payee in found:
-        if payee.stripe_account:
-            look = functools.partial(accounts.connected, tenant, payee)
-            _look(one, part, f"{Provider.STRIPE}:{payee.stripe_account}", look, ledger)
-        if payee.mercadopago_user:
-            look = functools.partial(accounts.seller, payee)
-            _look(one, part, f"{Provider.MERCADOPAGO}:{payee.mercadopago_user}", look, ledger)
+def _practice(one: Run, tenant: Tenant) -> Part | None:
+    """Each account of a practice, from where it was left, and what is in suspense in its books.
+
+    None where there is no time left: how far it has come is kept.
+    """
+    part, last = _begun(one, tenant)
+    scope = f"practice:{tenant.practice}"
+    ledger = _guarded(one, part, scope, lambda: ledger_side.balances(tenant, now() - YOUNG))
+    for name, look in _accounts(one, tenant):
+        if name <= last:
+            continue
+        if last:
+            table.transact([_part_action(one, part, RUNNING, last)])
+            if not one.time_left():
+                return None
+        _look(one, part, name, look, ledger)
+        last = name
+    if ledger:
+        _guarded(one, part, scope, lambda: _suspense(one, part, ledger))
     return part
+
+
+def _begun(one: Run, tenant: Tenant) -> tuple[Part, str]:
+    """A practice's part as far as an invocation before has come, and its last account."""
+    known = find(tenant, one.day.isoformat())
+    if not known or known.state != RUNNING or known.started_at != one.item.started_at:
+        return Part(tenant), ""
+    part = Part(
+        tenant,
+        int(known.accounts),
+        int(known.transactions),
+        Counter(known.counts),
+        list(known.balances),
+        list(known.failures),
+    )
+    return part, str(known.after["account"])
+
+
+def _accounts(one: Run, tenant: Tenant) -> list[tuple[str, AccountLook]]:
+    """How each account of a practice is looked at, in the order of their names."""
+    found: list[tuple[str, AccountLook]] = []
+    for payee in _payees(tenant):
+        if payee.stripe_account:
+            look = functools.partial(accounts.connected, tenant, payee, one.check)
+            found.append((f"{Provider.STRIPE}:{payee.stripe_account}", look))
+        if payee.mercadopago_user:
+            look = functools.partial(accounts.seller, payee, one.check)
+            found.append((f"{Provider.MERCADOPAGO}:{payee.mercadopago_user}", look))
+    return sorted(found, key=lambda account: account[0])
 
 
 def _payees(tenant: Tenant) -> list[PayeeItem]:
@@ -333,14 +403,12 @@ def _payees(tenant: Tenant) -> list[PayeeItem]:
     return [PayeeItem.read(raw) for raw in table.batch_get_raw(wanted).values()]
 
 
-def _suspense(one: Run, part: Part) -> Balances:
-    ledger = ledger_side.balances(part.tenant, now())
+def _suspense(one: Run, part: Part, ledger: Balances) -> None:
     found = accounts.suspended(part.tenant, ledger)
     scope = f"practice:{part.tenant.practice}"
     open_ones = storing.open_of(scope)
     storing.store(scope, found, open_ones, one.day, one.by, gone=lambda _: one.is_latest)
     part.counts.update(str(difference.kind) for difference in found)
-    return ledger
 
 
 def _platform(one: Run) -> Part:
@@ -348,10 +416,12 @@ def _platform(one: Run) -> Part:
     part = Part(PLATFORM_TENANT)
 
     def ledger() -> Balances:
-        total = ledger_side.balances(PLATFORM_TENANT, now())
+        moment = now() - YOUNG
+        total = ledger_side.balances(PLATFORM_TENANT, moment)
         for tenants, _ in _practices(None):
             for tenant in tenants:
-                total.plus(ledger_side.balances(tenant, now()))
+                one.check()
+                total.plus(ledger_side.balances(tenant, moment))
         return total
 
     def tenants() -> Iterator[Tenant]:
@@ -360,7 +430,7 @@ def _platform(one: Run) -> Part:
             yield from some
 
     total = _guarded(one, part, "platform", ledger)
-    look = functools.partial(accounts.platform, tenants)
+    look = functools.partial(accounts.platform, tenants, one.check)
     _look(one, part, f"{Provider.STRIPE}:platform", look, total)
     return part
 
@@ -369,7 +439,7 @@ def _look(
     one: Run,
     part: Part,
     scope: str,
-    look: Callable[[datetime, datetime, Balances | None], Look],
+    look: AccountLook,
     ledger: Balances | None,
 ) -> None:
     """One account: compared, stored, and read again where we lack something."""
@@ -392,13 +462,18 @@ def _look(
         _read_again(one, scope, open_found)
 
     _guarded(one, part, scope, reconcile)
+    one.looked += 1
 
 
 def _guarded[T](one: Run, part: Part, scope: str, do: Callable[[], T]) -> T | None:
     """An account's trouble is told, and holds up no other."""
-    del one
     try:
         return do()
+    except OutOfTime:
+        if one.looked:
+            # The next invocation begins with it.
+            raise
+        why = "too_long"
     except AccountUnreachable:
         why = "account_unreachable"
     except Problem as problem:

@@ -65,6 +65,8 @@ class Books:
     holder: Holder
     low: datetime
     high: datetime
+    # Called before each page and each look-up: raises OutOfTime where the invocation ends.
+    check: Callable[[], None] = lambda: None
     transactions: int = 0
     _memo: dict[tuple[str, str, str], Raw] = field(default_factory=dict)
     _keys: dict[str, str] = field(default_factory=dict)
@@ -167,6 +169,7 @@ class Books:
                 {**params, "limit": PAGE}, self._options(account)
             )
         while True:
+            self.check()
             yield from (one.to_dict() for one in listed.data)
             if not listed.has_more:
                 return
@@ -179,6 +182,7 @@ class Books:
         """An object of an account; ``{}`` where there is none, or the account is closed to us."""
         place = (kind, account, object_id)
         if place not in self._memo:
+            self.check()
             resource = getattr(client().v1, f"{kind}s")
             try:
                 with translated(f"{kind}s.retrieve"):

@@ -8,8 +8,8 @@ from pydantic import AwareDatetime, ConfigDict, Field
 
 from consulta.core.fields import Amount, Currency
 from consulta.core.http import ApiModel, Id
-from consulta.core.money import BASIS_POINTS
-from consulta.money.schema.payments import MAX_AMOUNT, ExchangedInto
+from consulta.core.money import BASIS_POINTS, MAX_AMOUNT
+from consulta.money.schema.payments import ExchangedInto
 
 MAX_ROWS = 200
 

@@ -55,10 +55,13 @@ class PayoutSchedule(ApiModel):
 class AccountPatch(ApiModel):
     """Settings of an account. ``refund_management`` lets refunds be made past our policy.
 
+    ``pix`` offers Pix beside cards for payments in BRL: where Pix is not among the account's
+    methods at Stripe, every one of them would be refused.
     ``payout_schedule`` is the payee's own and kept by Stripe; the owner may change it, too.
     """
 
     on_behalf_of: bool | None = None
+    pix: bool | None = None
     refund_management: bool | None = None
     payout_schedule: PayoutSchedule | None = None
 
@@ -75,6 +78,7 @@ class AccountOut(ApiModel):
     payouts_enabled: bool
     requirements_due: bool
     on_behalf_of: bool
+    pix: bool
     refund_management: bool
     payout_schedule: PayoutSchedule | None
     read_at: datetime | None
@@ -117,6 +121,12 @@ class LinkOut(ApiModel):
 
     url: str
     expires_at: datetime
+
+
+class LoginLinkOut(ApiModel):
+    """Into the account's dashboard at Stripe, good once; never stored."""
+
+    url: str
 
 
 class ConnectionIn(ApiModel):

@@ -5,7 +5,7 @@ from typing import Literal
 
 from consulta.core.fields import Amount
 from consulta.core.http import ApiModel, Id
-from consulta.money.schema.payments import DisplayedStatus
+from consulta.money.schema.payments import DisplayedStatus, PartName
 from consulta.scheduling.schema.appointments import AppointmentDetail, Ref
 
 
@@ -13,6 +13,7 @@ class PaymentLine(ApiModel):
     """One payment of the appointment's order; ``/v1/payments/{id}`` has the rest."""
 
     id: Id
+    part: PartName
     provider: Literal["stripe", "mercadopago", "manual"]
     status: DisplayedStatus
     amount: Amount

@@ -9,8 +9,8 @@ from pydantic import AwareDatetime, EmailStr, Field, StringConstraints
 
 from consulta.core.fields import Amount, Currency
 from consulta.core.http import ApiModel, Id
+from consulta.core.money import MAX_AMOUNT
 
-MAX_AMOUNT = 100_000_000
 # Kept as it was typed: the providers fill in what is theirs.
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s\x00-\x1f\x7f]+$", max_length=2048)]
 ShortText = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]

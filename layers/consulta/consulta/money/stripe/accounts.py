@@ -89,6 +89,12 @@ def onboarding_link(account: str, refresh_url: str, return_url: str) -> tuple[st
     return link.url, from_epoch(link.expires_at)
 
 
+def login_link(account: str) -> str:
+    """Into an account's Express dashboard; good once."""
+    with translated("accounts.login_links.create"):
+        return str(client().v1.accounts.login_links.create(account).url)
+
+
 def create_session(account: str, components: dict[str, Any]) -> AccountSession:
     """A session for these components of one account."""
     with translated("account_sessions.create"):

@@ -17,7 +17,6 @@ from consulta.core.errors import ProviderFailed
 from consulta.money.books.ledger import Leg
 from consulta.money.currencies import from_stripe
 from consulta.money.provider import Exchange, Legs, ProviderPayment, ProviderRefund
-from consulta.money.records import RefundState
 from consulta.money.stripe.client import client, translated
 
 _EXPAND = ["balance_transaction"]
@@ -32,7 +31,7 @@ def told(
     """
     charge = intent["latest_charge"]
     raw = {refund["id"]: refund for refund in refunds}
-    made = tuple(replace(one, legs=_refund(one, raw[one.id], account)) for one in reading.refunds)
+    made = tuple(_refunded(one, raw[one.id], account) for one in reading.refunds)
     exchange = _direct(charge) if account else _destination(charge)
     return replace(reading, exchange=exchange, refunds=made)
 
@@ -133,6 +132,14 @@ def _taken_back(reversal: dict[str, Any]) -> Leg:
 # ---------------------------------------------------------------- refunds
 
 
+def _refunded(made: ProviderRefund, raw: dict[str, Any], account: str) -> ProviderRefund:
+    came_back = 0
+    if made.failed_by:
+        told = leg_of(_transaction(made.failed_by, account))
+        came_back = told.net - told.fee
+    return replace(made, legs=_refund(made, raw, account), came_back=came_back)
+
+
 def _refund(made: ProviderRefund, raw: dict[str, Any], account: str) -> Legs | None:
     """None until the provider has told its balance transaction."""
     if not made.balance_transaction:
@@ -141,8 +148,6 @@ def _refund(made: ProviderRefund, raw: dict[str, Any], account: str) -> Legs | N
     told = leg_of(transaction)
     # What the provider takes for a refund, if anything, is lost with it.
     took = Leg(told.currency, told.net - told.fee)
-    if made.state is RefundState.FAILED:
-        return Legs(paid=took.net)
     if account:
         return Legs(payee=took, paid=-from_stripe(transaction["amount"], took.currency))
     if not raw.get("transfer_reversal"):

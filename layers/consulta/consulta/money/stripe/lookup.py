@@ -51,7 +51,7 @@ def find(object_id: str, account: str) -> Found | None:
             return _of_session(
                 api.checkout.sessions.retrieve(object_id, {"expand": ["payment_intent"]}, options)
             )
-        if kind == "re":
+        if kind in ("re", "pyr"):  # of a card's charge, and of any other method's
             refund = api.refunds.retrieve(object_id, {"expand": ["payment_intent"]}, options)
             return _of(refund.to_dict().get("payment_intent"))
     return None

@@ -30,6 +30,7 @@ PAGE = 100
 LOOKUP_BEFORE_S, LOOKUP_AFTER_S = 300, 3600
 LOOKUP_PAGES = 20
 _EXPAND = ["latest_charge.balance_transaction"]
+_REFUND_EXPAND = ["transfer_reversal"]
 
 _STATES = {
     "requires_payment_method": State.OPEN,
@@ -154,8 +155,9 @@ class StripeProvider:
             refunds: list[dict[str, Any]] = []
             # A refund that failed has left no trace in the charge's amounts.
             if intent["amount_received"]:
+                expand = [f"data.{name}" for name in _REFUND_EXPAND]
                 listed = client().v1.refunds.list(
-                    {"payment_intent": provider_id, "limit": PAGE}, options
+                    {"payment_intent": provider_id, "limit": PAGE, "expand": expand}, options
                 )
                 refunds = [refund.to_dict() for refund in listed.auto_paging_iter()]
         reading = normalised(intent, refunds, account_of(payee))
@@ -196,11 +198,13 @@ class StripeProvider:
             "payment_intent": str(payment.provider_id),
             "amount": to_stripe(amount, currency),
             "metadata": metadata_of(payment, operation),
+            "expand": _REFUND_EXPAND,
         }
-        # Stripe refuses either flag where there is nothing to return.
-        if payment.commission:
+        # Stripe refuses either flag where there is nothing to return: what went back with a refund
+        # that failed stays back, and pays for the next one.
+        if payment.commission > payment.commission_returned:
             params["refund_application_fee"] = True
-        if not is_direct(payee.controller):
+        if not is_direct(payee.controller) and amount > payment.owed_to_payee:
             params["reverse_transfer"] = True
         with translated("refunds.create"):
             refund = client().v1.refunds.create(params, options_of(payee, operation.key))
@@ -359,13 +363,24 @@ def _commission(charge: dict[str, Any], settlement: dict[str, Any], currency: st
 
 
 def _refund(refund: dict[str, Any], currency: str) -> ProviderRefund:
-    """A failed refund is explained by the balance transaction that took it back."""
+    """A failed refund is explained by two balance transactions: its own, and what took it back."""
     state = _REFUND_STATES.get(refund["status"], RefundState.REQUESTED)
-    name = "failure_balance_transaction" if state is RefundState.FAILED else "balance_transaction"
     return ProviderRefund(
         id=refund["id"],
         amount=from_stripe(refund["amount"], currency),
         state=state,
         operation=(refund.get("metadata") or {}).get("op_id", ""),
-        balance_transaction=refund.get(name) or "",
+        balance_transaction=refund.get("balance_transaction") or "",
+        failed_by=refund.get("failure_balance_transaction") or "",
+        reversed=_reversed(refund, currency),
     )
+
+
+def _reversed(refund: dict[str, Any], currency: str) -> int | None:
+    """What its transfer gave back; None where that was in another currency, and so is not told."""
+    reversal = refund.get("transfer_reversal")
+    if not reversal:
+        return 0
+    if not isinstance(reversal, dict) or reversal["currency"].upper() != currency:
+        return None
+    return from_stripe(reversal["amount"], currency)

@@ -9,13 +9,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from consulta.core import table
-from consulta.core.errors import NotFound
 from consulta.core.keys import Tenant
 from consulta.core.observe import count, logger
 from consulta.money.accounts import connect, payees
 from consulta.money.mercadopago import connections as mercadopago_connections
 from consulta.money.paying import effects
-from consulta.money.paying.orders import load, payment_id_of
+from consulta.money.paying.orders import behind
 from consulta.money.provider import ProviderPayment
 from consulta.money.providers import provider_for
 from consulta.money.records import PayeeItem, PaymentItem, Provider
@@ -48,12 +47,15 @@ def _tenant(found: "stripe_lookup.Found | None") -> Tenant | None:
 def _stripe_payment(message: Message, row: Row) -> InboxState:
     from consulta.money.stripe import lookup as stripe_lookup  # noqa: PLC0415  # only where a payment's event came
 
-    found = stripe_lookup.find(message["object_id"], message["account"])
+    return _stripe_found(stripe_lookup.find(message["object_id"], message["account"]), row)
+
+
+def _stripe_found(found: "stripe_lookup.Found | None", row: Row, problem: str = "") -> InboxState:
     tenant = _tenant(found)
     if found is None or tenant is None:
         return row.finish(InboxState.IGNORED, "not_ours")
-    payment_id = payment_id_of(tenant, Provider.STRIPE, found.intent) or found.payment
-    return _refresh(tenant, payment_id, found.intent, message, row)
+    payment = behind(tenant, Provider.STRIPE, found.intent, found.payment)
+    return _refresh(payment, found.intent, row, problem)
 
 
 def _stripe_checkout(message: Message, row: Row) -> InboxState:
@@ -63,7 +65,7 @@ def _stripe_checkout(message: Message, row: Row) -> InboxState:
     found = stripe_lookup.find(message["object_id"], message["account"])
     if found is not None and found.practice and found.payment and not found.intent:
         return row.finish(InboxState.DONE)
-    return _stripe_payment(message, row)
+    return _stripe_found(found, row)
 
 
 def _stripe_transfer(message: Message, row: Row) -> InboxState:
@@ -75,12 +77,8 @@ def _stripe_transfer(message: Message, row: Row) -> InboxState:
     from consulta.money.stripe import lookup as stripe_lookup  # noqa: PLC0415  # only where such an event came
 
     found = None if message["account"] else stripe_lookup.behind_transfer(message["object_id"])
-    tenant = _tenant(found)
-    if found is None or tenant is None:
-        return row.finish(InboxState.IGNORED, "not_ours")
-    payment_id = payment_id_of(tenant, Provider.STRIPE, found.intent) or found.payment
-    problem = "external_reversal" if found.unexplained else ""
-    return _refresh(tenant, payment_id, found.intent, message, row, problem)
+    unexplained = found is not None and found.unexplained
+    return _stripe_found(found, row, "external_reversal" if unexplained else "")
 
 
 def _stripe_fee(message: Message, row: Row) -> InboxState:
@@ -94,11 +92,12 @@ def _stripe_fee(message: Message, row: Row) -> InboxState:
     tenant = _tenant(found)
     if found is None or tenant is None:
         return row.finish(InboxState.IGNORED, "not_ours")
-    payment_id = payment_id_of(tenant, Provider.STRIPE, found.intent) or found.payment
-    payment = _payment(tenant, payment_id)
-    if payment is None or payment.provider != message["provider"]:
+    payment = behind(tenant, Provider.STRIPE, found.intent, found.payment)
+    if payment is None:
         return row.finish(InboxState.FAILED, "unknown_payment")
-    result = effects.refresh(tenant, payment_id, row.by, provider_id=found.intent)
+    result = effects.refresh(
+        tenant, payment.item_id, row.by, payment=payment, provider_id=found.intent
+    )
     problem = result.problem or stripe_lookup.fee_problem(found, result.payment)
     return row.finish(InboxState.FAILED if problem else InboxState.DONE, problem)
 
@@ -124,25 +123,24 @@ def _seller_payment(
 ) -> InboxState:
     tenant = payee.tenant
     reading = provider_for(Provider.MERCADOPAGO).read(provider_id, payee)
-    payment_id = payment_id_of(tenant, Provider.MERCADOPAGO, provider_id)
-    if payment_id is None:
-        if reading.practice != tenant.practice or not reading.payment:
-            return row.finish(InboxState.IGNORED, "not_ours")
-        payment_id = reading.payment
-    if reading.raw.get("status") in CONTESTED:
-        return _contested(payee, payment_id, provider_id, message, row)
-    return _refresh(tenant, payment_id, provider_id, message, row, problem)
+    named = reading.payment if _is_ours(tenant, reading) else ""
+    payment = behind(tenant, Provider.MERCADOPAGO, provider_id, named)
+    if payment is None and not named:
+        return row.finish(InboxState.IGNORED, "not_ours")
+    if reading.raw.get("status") in CONTESTED and not problem:
+        return _contested(payee, payment, provider_id, message, row)
+    return _refresh(payment, provider_id, row, problem)
 
 
 def _contested(
-    payee: PayeeItem, payment_id: str, provider_id: str, message: Message, row: Row
+    payee: PayeeItem, payment: PaymentItem | None, provider_id: str, message: Message, row: Row
 ) -> InboxState:
     """The payment, and then its chargeback, which nobody may have told us of."""
     from consulta.money.mercadopago import disputes as mercadopago_disputes  # noqa: PLC0415  # only where one is contested
 
     chargeback = mercadopago_disputes.of_payment(provider_id, payee)
     if chargeback is None:
-        return _refresh(payee.tenant, payment_id, provider_id, message, row)
+        return _refresh(payment, provider_id, row)
     return _dispute({**message, "object_id": chargeback}, row)
 
 
@@ -156,12 +154,15 @@ def _mercadopago_order(message: Message, row: Row) -> InboxState:
     tenant, problem, ours = payee.tenant, "", False
     for provider_id in mercadopago_orders.payments_of(message["object_id"], payee):
         reading = provider_for(Provider.MERCADOPAGO).read(provider_id, payee)
-        known = payment_id_of(tenant, Provider.MERCADOPAGO, provider_id)
-        payment = _payment(tenant, known or reading.payment) if _is_ours(tenant, reading) else None
-        if payment is None or payment.provider != message["provider"]:
+        if not _is_ours(tenant, reading):
+            continue
+        payment = behind(tenant, Provider.MERCADOPAGO, provider_id, reading.payment)
+        if payment is None:
             continue
         ours = True
-        result = effects.refresh(tenant, payment.item_id, row.by, provider_id=provider_id)
+        result = effects.refresh(
+            tenant, payment.item_id, row.by, payment=payment, provider_id=provider_id
+        )
         problem = problem or result.problem
     if problem:
         return row.finish(InboxState.FAILED, problem)
@@ -207,34 +208,28 @@ def _mercadopago_alert(message: Message, row: Row) -> InboxState:
 
 
 def _refresh(
-    tenant: Tenant,
-    payment_id: str,
-    provider_id: str,
-    message: Message,
-    row: Row,
-    known: str = "",
+    payment: PaymentItem | None, provider_id: str, row: Row, known: str = ""
 ) -> InboxState:
     """The effect and DONE in one transaction; FAILED with the code where the money is not right.
 
     ``known`` is a code that the event itself brings; the money's own goes before it.
     """
-    payment = _payment(tenant, payment_id)
-    if payment is None or payment.provider != message["provider"]:
+    if payment is None:
         return row.finish(InboxState.FAILED, "unknown_payment")
 
     def closing(problem: str) -> list[table.Action]:
         code = problem or known
         return [row.mark(InboxState.FAILED if code else InboxState.DONE, code)]
 
-    result = effects.refresh(tenant, payment_id, row.by, provider_id=provider_id, closing=closing)
+    result = effects.refresh(
+        payment.tenant,
+        payment.item_id,
+        row.by,
+        payment=payment,
+        provider_id=provider_id,
+        closing=closing,
+    )
     return InboxState.FAILED if result.problem or known else InboxState.DONE
-
-
-def _payment(tenant: Tenant, payment_id: str) -> PaymentItem | None:
-    try:
-        return load(tenant, payment_id)
-    except (NotFound, ValueError):  # metadata comes from outside: it need not even be an id
-        return None
 
 
 def _stripe_account(message: Message, row: Row) -> InboxState:

@@ -53,13 +53,15 @@ class Row:
 
     def receive(self) -> InboxState:
         """Write it, or count another try; its state before."""
-        raw = table.get_raw(self.key)
-        if raw is None:
-            try:
-                table.transact([table.put_new(self._item())])
-            except table.ConditionFailed:
-                return self.receive()
+        try:
+            table.transact([table.put_new(self._item())])
+        except table.ConditionFailed as known:
+            # The row as it is comes with the failure.
+            raw = known.old
+        else:
             return InboxState.RECEIVED
+        if raw is None:
+            return self.receive()
         state = InboxState(raw["state"]["S"])
         if state is not InboxState.DONE or self.forced:
             table.transact([table.update(self.key, add={"tries": 1, "version": 1})])

@@ -383,6 +383,9 @@ def _again(done: Repaired, payment: PaymentItem, by: Actor) -> None:
     except Problem as problem:
         logger.warning("not read again", extra={"payment": payment.item_id, "why": problem.type})
         done.failed += 1
+    except Exception as error:  # noqa: BLE001  # one payment's surprise must not hold up all others
+        failure("a payment was not read again", error, payment=payment.item_id)
+        done.failed += 1
     if payment.state == State.SUCCEEDED and not payment.settled:
         logger.error("unsettled for over an hour", extra={"payment": payment.item_id})
         done.unsettled += 1

@@ -6,15 +6,14 @@ from pydantic import Field, StringConstraints
 
 from consulta.core.fields import Currency
 from consulta.core.http import ApiModel
-
-MAX_PRICE = 100_000_000
+from consulta.core.money import MAX_AMOUNT
 
 
 class Price(ApiModel):
     """Integer minor units of an ISO 4217 currency; 0 is free."""
 
     # Strict: true and "5" are no amounts.
-    amount: Annotated[int, Field(ge=0, le=MAX_PRICE, strict=True)]
+    amount: Annotated[int, Field(ge=0, le=MAX_AMOUNT, strict=True)]
     currency: Currency
 
 

@@ -8,7 +8,8 @@ from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, f
 
 from consulta.core.fields import Name, Text, printable
 from consulta.core.http import ApiModel, Id
-from consulta.scheduling.schema.fields import MAX_PRICE, Price, Tax
+from consulta.core.money import MAX_AMOUNT
+from consulta.scheduling.schema.fields import Price, Tax
 
 # An expert's flag is kept in the transaction that changes a service: 100 parts hold 40 experts.
 MAX_EXPERTS = 40
@@ -58,7 +59,7 @@ class Deposit(ApiModel):
     ``percent`` of price and tax; one of the two. The rest is paid by when the patient leaves.
     """
 
-    fixed: Annotated[int, Field(ge=1, le=MAX_PRICE)] | None = None
+    fixed: Annotated[int, Field(ge=1, le=MAX_AMOUNT)] | None = None
     percent: Annotated[int, Field(ge=1, le=99)] | None = None
 
 
