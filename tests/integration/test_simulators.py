@@ -671,8 +671,8 @@ def test_lists_page_newest_first(client: stripe.StripeClient) -> None:
     assert first.has_more
     walked = [p.id for p in client.v1.products.list({"limit": 2}).auto_paging_iter()]
     assert walked == made[::-1]
-    with pytest.raises(stripe.InvalidRequestError, match="cannot filter by payout"):
-        client.v1.balance_transactions.list({"payout": "po_1"})
+    with pytest.raises(stripe.InvalidRequestError, match="cannot filter by url"):
+        client.v1.products.list({"url": "https://example.com"})
     newer = client.v1.products.list({"ending_before": made[0], "limit": 2})
     assert [p.id for p in newer.data] == [made[2], made[1]]
 

@@ -229,11 +229,14 @@ class Life:
         if known is None and self.change().refundable <= 0:
             return
         status = DisputeStatus.NEEDS_RESPONSE
+        given_back = known is not None and "txn_d2" in known.transactions
         if known is not None:
-            status = self.data.draw(st.sampled_from([DisputeStatus.WON, DisputeStatus.LOST]))
+            # What a bank has given back is not lost any more.
+            ends = [DisputeStatus.WON, *([] if given_back else [DisputeStatus.LOST])]
+            status = self.data.draw(st.sampled_from(ends))
         amount = int(known.amount) if known else self.draw(1, self.change().refundable)
         movements = [self._movement("txn_d1", -amount)]
-        if status is DisputeStatus.WON or (known and "txn_d2" in known.transactions):
+        if status is DisputeStatus.WON or given_back:
             movements.append(self._movement("txn_d2", amount))
         step = self._step(known)
         step.read(
