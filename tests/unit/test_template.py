@@ -151,26 +151,14 @@ def test_nothing_asynchronous_is_lost() -> None:
                 assert properties["DeadLetterConfig"]
 
 
-def test_what_is_given_up_by_time_has_its_alarm_like_what_an_event_tells() -> None:
-    """A metric's alarm names one function: a refund is given up by the sweep, too."""
-    loops = {name: each for name, each in template()["Resources"].items() if "Trouble" in name}
-    watched = {}
-    for _, metrics, made in loops.values():
-        [alarm] = made.values()
-        service, function = alarm["Properties"]["Dimensions"]
-        assert (service["Value"], alarm["Properties"]["AlarmActions"]) == (
-            "consulta",
-            [{"Ref": "AlarmTopic"}],
-        )
-        watched[function["Value"]["Ref"]] = set(metrics)
-    told, swept = watched["PaymentEventsFunction"], watched["SweepFunction"]
-    assert {"PaymentMismatches", "EventsFailed", "RefundsFailed", "DisputesOpened"} <= told
-    assert swept >= {
-        "PaymentMismatches",
-        "RefundsFailed",
-        "DisputeTransfersFailed",
-        "ReleasesMissing",
-    }
+def test_all_that_needs_a_person_has_its_alarm() -> None:
+    """Whichever function counts it: no dimension names one."""
+    _, names, made = template()["Resources"]["Fn::ForEach::Trouble"]
+    [alarm] = made.values()
+    assert alarm["Properties"]["Dimensions"] == [{"Name": "service", "Value": "consulta"}]
+    assert alarm["Properties"]["AlarmActions"] == [{"Ref": "AlarmTopic"}]
+    sources = "".join(path.read_text() for path in (ROOT / "layers").rglob("*.py"))
+    assert set(re.findall(r'\btrouble\("(\w+)"', sources)) == set(names)
 
 
 def test_no_alarm_takes_silence_for_trouble() -> None:

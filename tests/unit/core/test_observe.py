@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics import EphemeralMetrics
 
 from consulta.core import observe, table
 from tests.unit.people.calling import event, handler, signed_in
@@ -78,6 +79,32 @@ def test_a_request_that_fails_leaves_no_body_in_the_log(
         assert "600123456" not in text
         assert "pez" not in text
     assert "the request failed" in lines.getvalue()
+
+
+def test_what_needs_a_person_is_counted_for_the_whole_stack(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # Made anew where the service's name is known, as when a function starts.
+    for name in ("metrics", "_troubles"):
+        monkeypatch.setattr(observe, name, EphemeralMetrics(namespace="Consulta"))
+
+    @observe.observed
+    def troubled(_event: Any, _context: Any) -> None:
+        observe.trouble("RefundsFailed", 2)
+        observe.count("EventsProcessed")
+
+    troubled({}, CONTEXT)
+    told = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    by_name = {
+        name: one for one in told for name in ("RefundsFailed", "EventsProcessed") if name in one
+    }
+    assert by_name["RefundsFailed"]["RefundsFailed"] == [2.0]
+    shown = {
+        name: one["_aws"]["CloudWatchMetrics"][0]["Dimensions"] for name, one in by_name.items()
+    }
+    assert shown["RefundsFailed"] == [["service"]]
+    assert shown["EventsProcessed"] == [["function", "service"]]
+    assert observe._troubles.metric_set == {}
 
 
 def test_sentry_gets_no_text_and_no_request() -> None:

@@ -19,11 +19,18 @@ Handler = Callable[[Any, Any], Any]
 
 logger = Logger()
 metrics = EphemeralMetrics(namespace="Consulta")
+# Of the whole stack, whichever function it is that counts: one alarm each.
+_troubles = EphemeralMetrics(namespace="Consulta")
 
 
 def count(name: str, value: float = 1, unit: MetricUnit = MetricUnit.Count) -> None:
     """Add to a metric of this invocation."""
     metrics.add_metric(name=name, unit=unit, value=value)
+
+
+def trouble(name: str, value: float = 1) -> None:
+    """Count what a person has to look at; the template has an alarm for each such name."""
+    _troubles.add_metric(name=name, unit=MetricUnit.Count, value=value)
 
 
 def where(error: BaseException) -> dict[str, Any]:
@@ -94,5 +101,7 @@ def observed(handler: Handler) -> Handler:
                 # Powertools warns of a default that changes.
                 metrics.add_dimension("function", getattr(context, "function_name", "local"))
                 metrics.flush_metrics()
+            if _troubles.metric_set:
+                _troubles.flush_metrics()
 
     return wrapper

@@ -17,7 +17,7 @@ from consulta.core import ids, settings, table
 from consulta.core.errors import NotFound, Problem, ProviderFailed
 from consulta.core.item import Actor
 from consulta.core.keys import Key, Tenant, parse_item, tenant_of
-from consulta.core.observe import count, logger
+from consulta.core.observe import count, logger, trouble
 from consulta.core.time import local_day, now, to_text
 from consulta.money.books import ledger
 from consulta.money.disputes.records import (
@@ -349,7 +349,7 @@ class Step:
                 "a dispute was opened",
                 extra={"dispute": self.item_id, "payment": self.payment.item_id},
             )
-            count("DisputesOpened")
+            trouble("DisputesOpened")
 
 
 # ---------------------------------------------------------------- transfers that it asks for
@@ -389,7 +389,7 @@ def resume(key: Key, by: Actor) -> bool:
         for kind in _asked(item):
             _write(item, kind, None, by)
             logger.error("a dispute's transfer was given up", extra={"dispute": dispute_id})
-            count("DisputeTransfersFailed")
+            trouble("DisputeTransfersFailed")
     return not _asked(find(tenant, dispute_id))
 
 

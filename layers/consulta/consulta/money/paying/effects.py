@@ -13,7 +13,7 @@ from consulta.core import table
 from consulta.core.errors import NotFound, Problem, ProviderFailed
 from consulta.core.item import Actor
 from consulta.core.keys import Key, Tenant, parse_item, tenant_of
-from consulta.core.observe import count, logger
+from consulta.core.observe import count, logger, trouble
 from consulta.core.time import now
 from consulta.money.appointments import authorizing
 from consulta.money.appointments.authorizing import Verdict
@@ -188,7 +188,7 @@ def resume_release(key: Key, by: Actor) -> bool:
     if now() - due_at < RELEASE_GIVE_UP:
         return False
     logger.error("money was not released", extra={"payment": payment_id})
-    count("ReleasesMissing")
+    trouble("ReleasesMissing")
     return True
 
 
@@ -264,7 +264,7 @@ def _fail(refund: RefundItem, by: Actor) -> None:
     change.refund_failed(refund, ProviderRefund("", int(refund.amount), RefundState.FAILED))
     table.transact(change.actions())
     logger.error("a refund was given up", extra={"refund": refund.item_id})
-    count("RefundsFailed")
+    trouble("RefundsFailed")
 
 
 # ---------------------------------------------------------------- what is only authorized

@@ -7,7 +7,7 @@ parts of one transaction, which :mod:`consulta.money.paying.effects` writes.
 from dataclasses import dataclass, field, replace
 
 from consulta.core import table
-from consulta.core.observe import count, logger
+from consulta.core.observe import logger, trouble
 from consulta.money.appointments.authorizing import authorized
 from consulta.money.books import ledger
 from consulta.money.paying.changes import Change, charge_key, charge_of
@@ -159,10 +159,10 @@ class Plan:
         ids_ = {"payment": self.payment.item_id}
         if self.problem:
             logger.error("money is not what we asked for", extra={**ids_, "code": self.problem})
-            count("PaymentMismatches")
+            trouble("PaymentMismatches")
         if self.failed_refunds:
             logger.error("a refund failed", extra=ids_)
-            count("RefundsFailed", self.failed_refunds)
+            trouble("RefundsFailed", self.failed_refunds)
 
 
 def _mismatch(payment: PaymentItem, reading: ProviderPayment) -> str:

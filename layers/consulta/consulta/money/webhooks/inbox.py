@@ -14,7 +14,7 @@ from typing import Any
 
 from consulta.core import aws, settings
 from consulta.core.errors import NotFound
-from consulta.core.observe import count, failure, logger
+from consulta.core.observe import count, failure, logger, trouble
 from consulta.money.accounts import payees
 from consulta.money.records import Provider
 from consulta.money.stripe.client import AccountUnreachable
@@ -128,7 +128,7 @@ def handle(message: Message) -> InboxState:
         state = row.finish(ended, "account_unreachable" if ours else "unknown_account")
     if state is InboxState.FAILED:
         logger.error("event failed", extra={"event_id": message["event_id"]})
-        count("EventsFailed")
+        trouble("EventsFailed")
     count("EventsProcessed")
     return state
 
