@@ -3,7 +3,8 @@
 GET  health                 {"status": "ok"}
 GET  config                 the settings in force
 POST config                 any of the settings of `delivery.Settings`
-GET  events                 every event emitted, with its state and the results of its deliveries
+GET  events                 every event emitted, with its state and the results of its deliveries;
+                            ?last=100: only so many of the latest
 POST events/{id}/send       delivers that event again, freshly signed
 POST flush                  delivers what is held; {"order": "reversed"} turns it round
 POST faults                 {"method", "path_prefix", "kind", "status", "times", "seconds"}
@@ -127,7 +128,8 @@ def control_blueprint(simulator: Simulator) -> Blueprint:
 
     @plane.get("/events")
     def events() -> Response:
-        return jsonify(events=[asdict(emission) for emission in simulator.outbox.emissions()])
+        last = request.args.get("last", default=0, type=int)
+        return jsonify(events=[asdict(one) for one in simulator.outbox.emissions()[-last:]])
 
     @plane.post("/events/<event_id>/send")
     def send(event_id: str) -> Response:

@@ -1,9 +1,10 @@
-"""Webhook delivery: signed, retried, and duplicated, reordered or held when asked."""
+"""Webhook delivery: signed, retried, and duplicated, reordered, held or crowded when asked."""
 
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,9 @@ from local.simulators.later import Later
 TRIES = 5
 TIMEOUT_S = 22  # Mercado Pago's limit for an answer; Stripe's is of the same order
 REORDER_WINDOW_S = 1.0  # longer than the settlement delay, so that charge.updated overtakes
-MAX_EVENTS = 10_000
+MAX_EVENTS = 50_000
+# As many at once where no order is kept: providers deliver from many machines.
+AT_ONCE = 8
 MODES = ("once", "twice", "reordered", "hold")
 
 
@@ -26,6 +29,7 @@ class Settings:
     webhook_secret: str = "whsec_local"
     connect_webhook_secret: str | None = None
     deliveries: str = "once"
+    in_turn: bool = True
     retry_base_ms: int = 500
     settle_ms: int = 300
     signature_ts: str = "ms"
@@ -60,6 +64,7 @@ Sign = Callable[[dict[str, Any], Settings], Message]
 class Outbox:
     """Keeps every event and delivers it from a background thread, in order of emission.
 
+    Or from several in no order, where ``in_turn`` is set to false.
     ``addressed``: each event names its own address, whatever webhook_url is. ``retried``: the
     statuses after which it is tried again; None is every one that is no success.
     """
@@ -72,6 +77,7 @@ class Outbox:
         self._addressed = addressed
         self._retried = retried
         self._later = Later("webhooks")
+        self._crowd = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="webhooks")
         self._http = requests.Session()
         self._http.trust_env = False  # a proxy knows nothing of this machine's own addresses
         self._lock = threading.RLock()
@@ -140,7 +146,10 @@ class Outbox:
 
     def _queue(self, emission: Emission) -> None:
         emission.state = "queued"
-        self._later.run(0, lambda: self._deliver(emission, 1))
+        if self.settings.in_turn:
+            self._later.run(0, lambda: self._deliver(emission, 1))
+        else:
+            self._crowd.submit(self._deliver, emission, 1)
 
     def _deliver(self, emission: Emission, attempt: int) -> None:
         settings = self.settings

@@ -716,6 +716,17 @@ def test_deliveries_reordered(
     assert [t for t in types if t in order] == order
 
 
+def test_deliveries_from_many_machines(
+    sim: Local, client: stripe.StripeClient, inbox: Inbox
+) -> None:
+    sim.control("config", {"in_turn": False})
+    made = {client.v1.products.create({"name": f"p{n}"}).id for n in range(20)}
+    told = {d.event["data"]["object"]["id"] for d in inbox.wait_count(20)}
+    assert told == made
+    latest = requests.get(f"{sim.url}/_control/events", params={"last": 5}, timeout=5).json()
+    assert [one["id"] for one in latest["events"]] == [one["id"] for one in sim.events()[-5:]]
+
+
 def test_deliveries_held_until_flushed(
     sim: Local, client: stripe.StripeClient, inbox: Inbox
 ) -> None:

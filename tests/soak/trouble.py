@@ -16,7 +16,7 @@ import httpx
 
 WORKER = "AWS_LAMBDA_FUNCTION_NAME={name}-PaymentEvents"
 EVERY_S, KILL_EVERY, RESEND_EVERY = 3.0, 5, 4
-RESENT = 15
+RESENT, LATEST = 15, 1000
 DELIVERIES = ("once", "twice", "reordered", "hold")
 # What a killed worker held comes back after this instead of three minutes.
 VISIBILITY_S = 20
@@ -46,6 +46,8 @@ class Trouble:
     def going_on(self) -> Iterator[None]:
         """As long as the block lives; then deliveries are once and in order again."""
         thread = threading.Thread(target=self._run, name="trouble")
+        for provider in PREFIXES:
+            self._control(provider, "config", {"in_turn": False})
         with self._shorter_visibility():
             thread.start()
             try:
@@ -54,7 +56,7 @@ class Trouble:
                 self._stop.set()
                 thread.join()
                 for provider in PREFIXES:
-                    self._control(provider, "config", {"deliveries": "once"})
+                    self._control(provider, "config", {"deliveries": "once", "in_turn": True})
                     self._control(provider, "flush", {})
 
     def _run(self) -> None:
@@ -88,7 +90,9 @@ class Trouble:
 
     def _resend(self, provider: str) -> None:
         """Some of what was told before, again."""
-        events = httpx.get(f"{self.stack[f'{provider}_url']}/_control/events", timeout=60)
+        events = httpx.get(
+            f"{self.stack[f'{provider}_url']}/_control/events", params={"last": LATEST}, timeout=60
+        )
         known = [event["id"] for event in events.json()["events"]]
         for event in self.chance.sample(known, min(RESENT, len(known))):
             self._control(provider, f"events/{event}/send", {})
