@@ -51,8 +51,8 @@ def soak(file: Path, count: int, *, clients: int = CLIENTS, seed: int = 0) -> Re
     members = [Client(stack, n, random.Random(chance.random())) for n in range(clients)]
     trouble = Trouble(stack, file.parent, random.Random(chance.random()))
     began, found = time.monotonic(), list[str]()
-    for member in members:
-        member.begin()
+    with ThreadPoolExecutor(clients) as pool:
+        list(pool.map(Client.begin, members))
     left, lock = iter(range(count)), threading.Lock()
 
     def work(member: Client) -> None:
