@@ -70,7 +70,7 @@ unit: $(INSTALLED)  ## Test the rules, without sockets
 	$(PYTEST) tests/unit -n 2
 
 integration: openapi  ## Test against emulated AWS services
-	$(PYTEST) tests/integration -n 2 --dist loadfile
+	$(PYTEST) tests/integration -n 2 --dist loadfile --no-loadscope-reorder
 
 e2e: $(INSTALLED)  ## Test the deployed system over HTTP
 	$(PYTEST) tests/e2e

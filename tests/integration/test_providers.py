@@ -262,7 +262,8 @@ def test_a_payment_from_start_to_refund(stripe: Simulator, controller: str) -> N
     stripe.control(f"refunds/{rest.id}/fail")
     (failed,) = [r for r in provider.read(started.id, payee).refunds if r.id == rest.id]
     assert failed.state is RefundState.FAILED
-    assert failed.balance_transaction not in ("", rest.balance_transaction)
+    assert failed.balance_transaction == rest.balance_transaction
+    assert failed.failed_by not in ("", rest.balance_transaction)
 
 
 def settled(simulator: Simulator, provider_id: str, payee: PayeeItem) -> Any:

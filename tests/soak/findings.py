@@ -1,8 +1,7 @@
 """What must hold afterwards; each finding is a sentence.
 
 Queues are drained; every payment says what its provider says; no refund is still under way; every
-figure is right and the ledger balances; reconciliation lists nothing at all; no dead letter; the
-audit is as it was written.
+figure is right and the ledger balances; reconciliation lists nothing at all; no dead letter.
 """
 
 import os
