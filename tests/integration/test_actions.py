@@ -344,7 +344,7 @@ def test_one_appointment_in_full(world: World) -> None:
     assert shown.body["meeting_url"] == "https://meet.example/a"
     [line] = shown.body["payments"]
     assert line == {
-        name: payment[name] for name in ("id", "provider", "status", "amount", "created_at")
+        name: payment[name] for name in ("id", "part", "provider", "status", "amount", "created_at")
     } | {"refunded": {"amount": 0, "currency": "EUR"}}
     assert len(shown.body["notifications"]) == 20
     assert shown.body["notifications"][0] == {
