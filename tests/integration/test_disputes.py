@@ -1,7 +1,6 @@
 """Disputes on DynamoDB's own conditions: scripted in every order, and against the simulator."""
 
 import itertools
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -445,11 +444,6 @@ class Life:
         ]
 
 
-# All 144 orders with ORDERS=all, else some that begin with each two: events of all kinds together,
-# in every order, are test_event_orders.py's.
-STEP = 1 if os.environ.get("ORDERS") == "all" else 3
-
-
 def orders_of(ends: DisputeStatus) -> list[tuple[str, ...]]:
     """Nothing is reinstated of what is lost."""
     lost = ends is DisputeStatus.LOST
@@ -473,7 +467,7 @@ def test_events_in_any_order_end_in_the_same_state_and_ledger(
 ) -> None:
     """All is told in each order at the end, and one of it while it happens."""
     recovering("opened", environment)
-    orders_ = [order for order in orders_of(ends) if order[:2] == first][::STEP]
+    orders_ = [order for order in orders_of(ends) if order[:2] == first]
     lost = 3000 if ends is DisputeStatus.LOST else 0
     for hour, order in enumerate(orders_):
         life = Life(practice, bank, practice.start(practice.hold(8 + hour)))

@@ -10,7 +10,7 @@ happened, and what is read then is as it is by then. Some are told twice, also m
 end of each order, payments, refunds, disputes, payouts, appointments and the balances of the ledger
 are the same; with all events told late, so is every single posting. ``ledger verify`` agrees.
 
-HISTORIES says how many are drawn (2 unless told, 5 are one from each place; 100 take half an hour).
+HISTORIES says how many are drawn (5 unless told, one from each place; 100 take about half an hour).
 """
 
 import itertools
@@ -45,7 +45,7 @@ from tests.integration.test_money import (
 )
 
 # ruff: noqa: F811  # a fixture's name as argument is how pytest hands it over
-HISTORIES = int(os.environ.get("HISTORIES", "2"))
+HISTORIES = int(os.environ.get("HISTORIES", "5"))
 TOLD = 5
 BASES = ("open", "slot_lost", "refund_asked", "direct", "completed")
 

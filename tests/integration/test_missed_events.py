@@ -314,10 +314,10 @@ def test_what_stays_unsettled_is_counted_at_each_age(waiting: Practice) -> None:
     waiting.event(payment, "payment_intent.succeeded")
     assert not waiting.payment(payment.id).settled
     seen = []
-    for _ in range(20):
-        waiting.clock.forward(minutes=30)
+    for _ in range(40):
+        waiting.clock.forward(minutes=15)
         seen.append(missed.run(BY).unsettled)
-    assert [number for number, found in enumerate(seen) if found] == [2, 12]
+    assert [number for number, found in enumerate(seen) if found] == [4, 24]
     waiting.stripe.settle(str(payment.provider_id))
     waiting.clock.forward(hours=15)
     done = missed.run(BY)
