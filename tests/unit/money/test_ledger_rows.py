@@ -385,6 +385,80 @@ ROWS: list[tuple[str, Iterable[Posting], list[tuple[str, str, str, int]]]] = [
         ],
     ),
     (
+        "exchange for the payee alone, destination",
+        ledger.exchanged(
+            DESTINATION,
+            ledger.charge_settled(DESTINATION, "k", 10_000, 1_000, Settlement(320), moved=1_000),
+            {"PLAT": Leg("EUR", 0), "PAYEE:p": Leg("USD", 9_900)},
+        ),
+        [
+            *plat("prov:stripe:pending/prov:stripe:unsettled 1000", "fee/prov:stripe:pending 320"),
+            *payee("fx/prov:acct:unsettled 9000"),
+            *payee("prov:acct:pending/fx 9900", currency="USD"),
+        ],
+    ),
+    (
+        "exchange for the payee alone: our commission came back with 3 less",
+        ledger.exchanged(
+            DESTINATION,
+            ledger.charge_settled(DESTINATION, "k", 10_000, 1_000, Settlement(320), moved=1_000),
+            {"PLAT": Leg("EUR", -3), "PAYEE:p": Leg("USD", 9_900)},
+        ),
+        [
+            *plat(
+                "prov:stripe:pending/prov:stripe:unsettled 1000",
+                "fee/prov:stripe:pending 320",
+                "fx/prov:stripe:pending 3",
+            ),
+            *payee("fx/prov:acct:unsettled 9000"),
+            *payee("prov:acct:pending/fx 9900", currency="USD"),
+        ],
+    ),
+    (
+        "exchange for the payee alone, of a refund at another rate",
+        ledger.exchanged(
+            DESTINATION,
+            ledger.refund_succeeded(DESTINATION, "k", 4_000, 400, 64),
+            {"PLAT": Leg("EUR", 0), "PAYEE:p": Leg("USD", -3_960)},
+        ),
+        [
+            *plat(
+                "due:PAYEE:p/prov:stripe:pending 4000",
+                "prov:stripe:pending/due:PAYEE:p 4000",
+                "commission/prov:stripe:pending 336",
+                "tax_out/prov:stripe:pending 64",
+            ),
+            *payee("refund_due/fx 4000", "fx/commission 400"),
+            *payee("fx/prov:acct:pending 3960", currency="USD"),
+        ],
+    ),
+    (
+        "exchange for the payee alone, of what a dispute recovers",
+        ledger.exchanged(
+            DESTINATION,
+            ledger.dispute_recovered(DESTINATION, "k", 10_000),
+            {"PLAT": Leg("EUR", 0), "PAYEE:p": Leg("USD", -11_400)},
+        ),
+        [
+            *plat("prov:stripe:pending/due:PAYEE:p 10000"),
+            *payee("held/fx 10000"),
+            *payee("fx/prov:acct:pending 11400", currency="USD"),
+        ],
+    ),
+    (
+        "exchange for the payee alone, of what a dispute that was won gives back",
+        ledger.exchanged(
+            DESTINATION,
+            ledger.dispute_returned(DESTINATION, "k", 10_000),
+            {"PLAT": Leg("EUR", 0), "PAYEE:p": Leg("USD", 11_200)},
+        ),
+        [
+            *plat("due:PAYEE:p/prov:stripe:pending 10000"),
+            *payee("fx/held 10000"),
+            *payee("prov:acct:pending/fx 11200", currency="USD"),
+        ],
+    ),
+    (
         "money that is not what we asked for",
         [ledger.mismatch(DIRECT, "k", "EUR", 70)],
         payee("prov:acct:unsettled/suspense 70"),
@@ -425,6 +499,37 @@ def test_a_reversal_is_the_row_the_other_way_round() -> None:
     assert [(e.account, e.debit, e.credit) for e in back.entries] == [
         (e.account, e.credit, e.debit) for e in posting.entries
     ]
+
+
+def test_what_the_platform_got_more_or_less_than_was_posted() -> None:
+    settled = ledger.charge_settled(
+        DESTINATION, "k", 10_000, 1_000, Settlement(320), moved=1_100, more_tax=16
+    )
+    # The commission that moved, not the one that was asked for; the fee is posted by itself.
+    assert ledger.drift(DESTINATION, settled, Leg("EUR", 1_100)) == Leg("EUR", 0)
+    assert ledger.drift(DESTINATION, settled, Leg("EUR", 1_097)) == Leg("EUR", -3)
+    refunded = ledger.refund_succeeded(DESTINATION, "k", 4_000, 400, 64, from_payee=1_000)
+    assert ledger.drift(DESTINATION, refunded, Leg("EUR", -3_400)) == Leg("EUR", 0)
+    recovered = ledger.dispute_recovered(DESTINATION, "k", 7_000)
+    assert ledger.drift(DESTINATION, recovered, Leg("EUR", 7_001)) == Leg("EUR", 1)
+
+
+def test_the_platform_keeps_the_currency_of_its_own_charges_only() -> None:
+    assert ledger.keeps_currency(DESTINATION, Leg("EUR", 1))
+    assert not ledger.keeps_currency(DESTINATION, Leg("USD", 1))
+    # Of a direct charge it gets a commission that was converted away and back.
+    assert not ledger.keeps_currency(DIRECT, Leg("EUR", 1))
+
+
+def test_the_keys_of_an_exchange_for_the_payee_alone() -> None:
+    """The platform's transaction keeps its key: it is in the charge's currency."""
+    settled = ledger.charge_settled(DESTINATION, "k", 10_000, 1_000, Settlement(320), moved=1_000)
+    legs = {"PLAT": Leg("EUR", 0), "PAYEE:p": Leg("USD", 9_900)}
+    made = {posting.key: posting for posting in ledger.exchanged(DESTINATION, settled, legs)}
+    assert {key: (one.event, one.currency) for key, one in made.items()} == {
+        "k": (Event.CHARGE_SETTLED, "EUR"),
+        "k:USD": (Event.CHARGE_SETTLED, "USD"),
+    }
 
 
 def test_the_keys_of_an_exchange() -> None:

@@ -58,9 +58,57 @@ def test_a_no_show_pays_as_the_policy_says() -> None:
     assert policy.no_show(half, paid=5000, price=5000).kept == 2600
 
 
-@pytest.mark.parametrize(("percent", "paid", "kept"), [(50, 1, 0), (50, 3, 2), (50, 5, 2)])
-def test_halves_go_to_even(percent: int, paid: int, kept: int) -> None:
-    assert policy.keep(paid, paid, 0, percent) == kept
+BOOKED = START - 3 * DAY
+KEEPS_ALL = [{"min_notice_s": 0, "keep": {"fixed": 0, "percent": 100}}]
+
+
+def withdrawn(after: timedelta, *, by: Party = Party.PATIENT, days: int = 2, **terms: Any) -> Any:
+    """What cancelling so long after it was booked gives back, with a right to withdraw."""
+    until = min(BOOKED + days * DAY, START)
+    at = BOOKED + after
+    snapshot = default_policy("EUR") | {"cancel": KEEPS_ALL} | terms
+    return policy.preview(
+        snapshot, paid=5000, price=5000, start=START, at=at, by=by, withdraw_until=until
+    )
+
+
+@pytest.mark.parametrize(
+    ("after", "kept"),
+    [
+        (timedelta(), 0),
+        (2 * DAY - timedelta(milliseconds=1), 0),
+        (2 * DAY, 0),
+        (2 * DAY + timedelta(milliseconds=1), 5000),
+        (3 * DAY, 5000),
+    ],
+)
+def test_within_the_days_all_goes_back(after: timedelta, kept: int) -> None:
+    found = withdrawn(after)
+    assert (found.kept, found.refund) == (kept, 5000 - kept)
+    if kept:
+        assert (found.step["rule"], found.valid_until) == ("cancel", None)
+    else:
+        assert (found.step, found.valid_until) == ({"rule": "statutory"}, BOOKED + 2 * DAY)
+
+
+def test_the_right_to_withdraw_ends_with_the_start() -> None:
+    assert withdrawn(3 * DAY, days=14).kept == 0
+    assert withdrawn(3 * DAY, days=14).valid_until == START
+    assert withdrawn(3 * DAY + timedelta(milliseconds=1), days=14).kept == 5000
+
+
+def test_where_nothing_is_kept_anyway_the_ordinary_step_is_told() -> None:
+    """Its answer is as it was before there was such a right; the practice's own cancelling too."""
+    ordinary = {"cancel": default_policy("EUR")["cancel"]}
+    found = withdrawn(DAY, **ordinary)
+    assert (found.step["rule"], found.valid_until) == ("cancel", START - DAY)
+    assert found.hash == preview(2 * DAY).hash
+    assert withdrawn(DAY, by=Party.PRACTICE).step == {"rule": "expert_cancel"}
+
+
+def test_the_hash_is_of_the_right_that_was_used() -> None:
+    assert withdrawn(DAY).hash == withdrawn(2 * DAY).hash
+    assert withdrawn(DAY).hash != withdrawn(3 * DAY).hash
 
 
 def test_the_base_may_be_the_price() -> None:
@@ -81,10 +129,23 @@ def test_the_hash_changes_with_the_answer_only() -> None:
     assert preview(2 * DAY).hash != preview(2 * DAY, paid=4000).hash
 
 
-@given(st.integers(0, 10**8), st.integers(0, 10**8), st.integers(0, 10**6), st.integers(0, 100))
-def test_never_more_than_was_paid_and_never_less_than_nothing(
-    paid: int, base: int, fixed: int, percent: int
+@given(
+    st.integers(0, 10**8), st.integers(0, 10**8), st.integers(0, 100), st.booleans(),
+    st.sampled_from(["paid", "price"]),
+)  # fmt: skip
+def test_what_was_paid_is_kept_or_goes_back(
+    paid: int, price: int, percent: int, withdraws: bool, base: str
 ) -> None:
-    kept = policy.keep(paid, base, fixed, percent)
-    assert 0 <= kept <= paid
-    assert kept == paid or abs(kept - fixed - base * percent / 100) <= 0.5
+    terms = {"refund_base": base, "cancel": [{"min_notice_s": 0, "keep": {"percent": percent}}]}
+    found = policy.preview(
+        default_policy("EUR") | terms,
+        paid=paid,
+        price=price,
+        start=START,
+        at=START - DAY,
+        by=Party.PATIENT,
+        withdraw_until=START if withdraws else None,
+    )
+    assert found.kept + found.refund == found.paid == paid
+    assert 0 <= found.refund <= paid
+    assert found.refund == paid or not withdraws

@@ -34,7 +34,10 @@ class NoShow(Keep):
 
 
 class Reschedule(ApiModel):
-    """Free until ``free_until_s`` before, ``max`` times; inside it denied or for a fee."""
+    """How patients move what they booked: free until ``free_until_s`` before, ``max`` times.
+
+    ``inside`` that it is denied, or costs what cancelling at that moment would keep of the price.
+    """
 
     free_until_s: Seconds = 86_400
     max: Annotated[int, Field(ge=0, le=100)] = 3
@@ -50,7 +53,10 @@ class Package(ApiModel):
 
 
 class Statutory(ApiModel):
-    """The consumer's legal right to withdraw, in days. ``waived_at`` is set when it is waived."""
+    """The consumer's legal right to withdraw: so many times 24 hours after booking, all goes back.
+
+    Only a patient waives it, for one booking: there ``waived_at`` says when, in RFC 3339.
+    """
 
     withdraw_days: Annotated[int, Field(ge=0, le=90)] = 0
     waived_at: None = None

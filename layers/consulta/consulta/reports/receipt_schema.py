@@ -35,8 +35,12 @@ class LineTax(ApiModel):
 
 
 class ReceiptLine(ApiModel):
-    """What was bought: ``net`` and its tax are ``amount``. ``sessions`` is of a package."""
+    """What was bought: ``net`` and its tax are ``amount``. ``sessions`` is of a package.
 
+    ``reschedule_fee`` is a line of its own: what a late move of the appointment costs.
+    """
+
+    kind: Literal["appointment", "package", "reschedule_fee"]
     service_id: Id
     description: str
     quantity: int
@@ -49,12 +53,12 @@ class ReceiptLine(ApiModel):
 class PaidPart(ApiModel):
     """One payment of the order, the oldest first.
 
-    ``part`` is full, deposit or remainder, ``tax`` what of its amount is tax. ``paid_on`` is the
-    practice's calendar day.
+    ``part`` is full, deposit or remainder, or ``reschedule_fee`` for what a late move costs;
+    ``tax`` is what of its amount is tax. ``paid_on`` is the practice's calendar day.
     """
 
     id: Id
-    part: Literal["full", "deposit", "remainder"]
+    part: Literal["full", "deposit", "remainder", "reschedule_fee"]
     provider: Literal["stripe", "mercadopago", "manual"]
     provider_id: str | None
     method: str | None

@@ -34,6 +34,9 @@ class Words:
     methods: dict[str, str]
 
 
+# What a late move costs, as a line and as the payment of it.
+FEE = "reschedule_fee"
+
 # The method's own name is shown where it is none of these: brands are called the same everywhere.
 _BRANDS = {
     "stripe": "Stripe",
@@ -70,7 +73,12 @@ WORDS: dict[Language, Words] = {
         refunded="Refunded",
         left="Still to be paid",
         page="Page {page} of {pages}",
-        parts={"full": "Payment", "deposit": "Deposit", "remainder": "Remainder"},
+        parts={
+            "full": "Payment",
+            "deposit": "Deposit",
+            "remainder": "Remainder",
+            FEE: "Rescheduling fee",
+        },
         methods=_BRANDS | {"card": "Card", "cash": "Cash", "transfer": "Transfer"},
     ),
     "es": Words(
@@ -95,7 +103,12 @@ WORDS: dict[Language, Words] = {
         refunded="Devuelto",
         left="Pendiente de pago",
         page="Página {page} de {pages}",
-        parts={"full": "Pago", "deposit": "Anticipo", "remainder": "Resto"},
+        parts={
+            "full": "Pago",
+            "deposit": "Anticipo",
+            "remainder": "Resto",
+            FEE: "Cargo por cambio de cita",
+        },
         methods=_BRANDS | {"card": "Tarjeta", "cash": "Efectivo", "transfer": "Transferencia"},
     ),
     "pt": Words(
@@ -120,7 +133,12 @@ WORDS: dict[Language, Words] = {
         refunded="Devolvido",
         left="Falta pagar",
         page="Página {page} de {pages}",
-        parts={"full": "Pagamento", "deposit": "Sinal", "remainder": "Restante"},
+        parts={
+            "full": "Pagamento",
+            "deposit": "Sinal",
+            "remainder": "Restante",
+            FEE: "Taxa de remarcação",
+        },
         methods=_BRANDS | {"card": "Cartão", "cash": "Dinheiro", "transfer": "Transferência"},
     ),
 }

@@ -12,12 +12,13 @@ from consulta.core.errors import Conflict, NotFound
 from consulta.core.fields import Amount
 from consulta.core.identity import Principal
 from consulta.core.keys import Key
-from consulta.core.language import language_of
+from consulta.core.language import Language, language_of
 from consulta.core.time import local_day
-from consulta.money.paying import order_views, paid_for, payment_views
+from consulta.money.paying import order_views, paid_for, parts, payment_views
 from consulta.money.paying.orders import Order, refunds_of
-from consulta.money.paying.parts import PaidFor
+from consulta.money.paying.parts import PaidFor, Part
 from consulta.money.records import PaymentItem, Provider, RefundItem, RefundState
+from consulta.money.schema.orders import OrderLine
 from consulta.people.records import EXPERT, PATIENT, PRACTICE, PracticeItem
 from consulta.reports.receipt_schema import (
     GivenBack,
@@ -28,7 +29,7 @@ from consulta.reports.receipt_schema import (
     Receipt,
     ReceiptLine,
 )
-from consulta.reports.receipt_words import WORDS
+from consulta.reports.receipt_words import FEE, WORDS
 from consulta.scheduling.records import SERVICE, PackageItem
 
 Found = Mapping[Key, table.Raw]
@@ -87,7 +88,7 @@ class _Writer:
     def receipt(self) -> Receipt:
         payment, practice = self.payment, self.practice
         language = language_of(practice.country)
-        line = self._line()
+        lines = [self._line(one, language) for one in order_views.lines(self.what)]
         issued_at = payment.paid_at or payment.created_at
         direct = payment.payee_id != practice.item_id
         return Receipt(
@@ -117,10 +118,10 @@ class _Writer:
             if isinstance(self.what, PackageItem)
             else date.fromisoformat(self.what.local_date),
             currency=payment.currency,
-            lines=[line],
-            net=line.net,
-            tax=line.tax.amount if line.tax else self._amount(0),
-            total=line.amount,
+            lines=lines,
+            net=self._amount(sum(one.net.amount for one in lines)),
+            tax=self._amount(sum(one.tax.amount.amount for one in lines if one.tax)),
+            total=self._amount(sum(one.amount.amount for one in lines)),
             payments=[self._part(one) for one in self.captured],
             paid=self._amount(sum(int(one.captured) for one in self.captured)),
             refunds=[self._given_back(one) for one in self.refunds],
@@ -143,33 +144,34 @@ class _Writer:
         name = self._name(PATIENT, patient_id) if self.by.sees_patients else None
         return Named(id=patient_id, name=name)
 
-    def _line(self) -> ReceiptLine:
-        what = self.what
-        price = int(what.price)
-        stored = what.tax or {}
-        tax = int(stored.get("amount", 0))
+    def _line(self, line: OrderLine, language: Language) -> ReceiptLine:
+        what, tax = self.what, line.tax
+        is_fee = line.kind == FEE
+        name = WORDS[language].parts[FEE] if is_fee else self._name(SERVICE, what.service_id)
         return ReceiptLine(
-            service_id=what.service_id,
-            description=self._name(SERVICE, what.service_id) or "",
-            quantity=1,
+            kind=line.kind,
+            service_id=line.service_id,
+            description=name or "",
+            quantity=line.quantity,
             sessions=int(what.sessions) if isinstance(what, PackageItem) else None,
-            net=self._amount(price - tax),
+            net=line.net,
             tax=LineTax(
-                code=str(stored["code"]),
-                rate_bps=int(stored["rate_bps"]),
-                inclusive=bool(stored["inclusive"]),
-                amount=self._amount(tax),
+                code=tax.code,
+                rate_bps=tax.rate_bps,
+                inclusive=tax.inclusive,
+                amount=self._amount(tax.amount),
             )
-            if stored
+            if tax
             else None,
-            amount=self._amount(price),
+            amount=line.amount,
         )
 
     def _part(self, payment: PaymentItem) -> PaidPart:
+        is_fee = payment.part == Part.REMAINDER and parts.fee_of(self.what)
         return PaidPart.model_validate(
             {
                 "id": payment.item_id,
-                "part": payment.part or "full",
+                "part": FEE if is_fee else payment.part or "full",
                 "provider": Provider(payment.provider).value,
                 "provider_id": payment.provider_id,
                 "method": payment.method,

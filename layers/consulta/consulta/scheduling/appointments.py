@@ -10,7 +10,7 @@ from datetime import date
 from consulta.core import table
 from consulta.core.errors import NotFound
 from consulta.core.identity import Principal
-from consulta.scheduling import transitions
+from consulta.scheduling import terms, transitions
 from consulta.scheduling.names import Names, resolve, shown
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem
 from consulta.scheduling.schema.appointments import AppointmentDetail
@@ -53,6 +53,8 @@ def detail(item: AppointmentItem, names: Names) -> AppointmentDetail:
         buffer_before_minutes=int(item.buffer_before_s) // MINUTE,
         buffer_after_minutes=int(item.buffer_after_s) // MINUTE,
         cancel_note=item.cancel_note,
+        withdraw_until=terms.withdraw_until(item.policy, item.created_at, item.start),
+        withdrawal_waived_at=terms.waived_at(item.policy),
     )
 
 

@@ -20,7 +20,7 @@ from consulta.core.identity import Principal
 from consulta.core.keys import Key, Tenant
 from consulta.core.time import from_epoch, now, to_epoch
 from consulta.people.records import PATIENT, PRACTICE, PatientItem, PracticeItem
-from consulta.scheduling import appointments, due, names, package_sessions, paying
+from consulta.scheduling import appointments, due, names, package_sessions, paying, terms
 from consulta.scheduling.busy import CALENDAR, HOLDS, put_hold
 from consulta.scheduling.drafts import (
     FULLY_BOOKED,
@@ -80,6 +80,7 @@ class Wanted:
     waitlist_id: str | None = None
     hold_until: datetime | None = None
     package_id: str | None = None
+    waives_withdrawal: bool = False
 
 
 def book(by: Principal, request: BookingRequest, key: str | None) -> AppointmentDetail:
@@ -98,6 +99,7 @@ def book(by: Principal, request: BookingRequest, key: str | None) -> Appointment
         confirm=request.confirm,
         override=request.override,
         package_id=request.package_id,
+        waives_withdrawal=request.waives_withdrawal,
     )
     once = Idempotent.asked(by.tenant, by.person, key, request)
     placing = _Placing(by, wanted, once)
@@ -244,7 +246,7 @@ class _Placing:
             payment_status=str(PaymentStatus.NOT_REQUIRED),
             **owed(service),
             order_id=ids.related(appointment_id, "ord"),
-            policy=policy_of(practice, offer),
+            policy=self._policy(practice, offer),
             seats=offer.seats,
             location=service.location,
             series_id=wanted.series_id,
@@ -253,6 +255,10 @@ class _Placing:
             walkpk=tenant.listing(APPOINTMENT),
             walksk=appointment_id,
         )
+
+    def _policy(self, practice: PracticeItem, offer: Offer) -> dict[str, Any]:
+        policy = policy_of(practice, offer)
+        return terms.waived(policy, now()) if self.wanted.waives_withdrawal else policy
 
     def _package_is_used(self) -> bool:
         raw = self.found[self.tenant.item(SERVICE, self.wanted.service_id)]

@@ -88,7 +88,9 @@ def shown(appointment: AppointmentItem, names: Names) -> Appointment:
         zone=a.zone,
         price=Price(amount=int(a.price), currency=a.currency),
         tax=AppliedTax.model_validate(a.tax) if a.tax else None,
-        deposit=Price(amount=int(a.deposit), currency=a.currency) if a.deposit else None,
+        # With a fee on it this is all that was paid before, which nobody asked for as a deposit.
+        deposit=_price(a.deposit if not a.fee else None, a.currency),
+        fee=_price(a.fee, a.currency),
         order_id=a.order_id,
         payment_id=a.payment_id,
         hold_expires_at=a.hold_expires_at,
@@ -104,6 +106,10 @@ def shown(appointment: AppointmentItem, names: Names) -> Appointment:
         updated_at=a.updated_at,
         version=int(a.version),
     )
+
+
+def _price(amount: float | None, currency: str) -> Price | None:
+    return Price(amount=int(amount), currency=currency) if amount else None
 
 
 def to_api(

@@ -13,6 +13,7 @@ from consulta.core.item import Actor
 from consulta.core.keys import Key, Tenant
 from consulta.core.listing import Plan
 from consulta.core.time import to_text
+from consulta.scheduling import terms
 from consulta.scheduling.records import PACKAGE, AppointmentItem, PackageItem, Status
 from consulta.scheduling.schema.packages import PackageStatus
 
@@ -151,17 +152,19 @@ def is_returned(appointment: AppointmentItem, party: str, at: datetime) -> bool:
     """Whether cancelling gives the session back, by the policy that it was booked under.
 
     A patient who cancels so late that something would be kept of a price has used it, where the
-    policy says ``forfeits``. Whatever the practice, or time, has cancelled is given back.
+    policy says ``forfeits``. Whatever the practice, or time, has cancelled is given back, and
+    whatever the patient may withdraw from by law.
     """
     if party != "patient" or appointment.policy["package"]["late"] == "returns":
         return True
     # An offer of the waitlist that was not taken: nobody had booked it.
     if appointment.status == Status.HELD:
         return True
+    ends = terms.withdraw_until(appointment.policy, appointment.created_at, appointment.start)
+    if terms.is_within(ends, at):
+        return True
     notice = (appointment.notice_to - at).total_seconds()
-    steps = appointment.policy["cancel"]
-    step = next((one for one in steps if notice >= one["min_notice_s"]), steps[-1])
-    return not (step["keep"].get("fixed") or step["keep"].get("percent"))
+    return not terms.keeps_something(terms.step_of(appointment.policy, notice))
 
 
 def returned(

@@ -27,6 +27,7 @@ from consulta.people.records import (
     PatientItem,
     PracticeItem,
 )
+from consulta.scheduling import terms
 from consulta.scheduling.package_sessions import USABLE, appointment_ids, key
 from consulta.scheduling.pricing import owed
 from consulta.scheduling.records import (
@@ -78,6 +79,8 @@ def create(by: Principal, body: PackageRequest, key: str | None) -> PackageDetai
     expert_id = _expert(by, body, service)
     practice = PracticeItem.read(found[keys[0]])
     item = _item(by, service, practice, expert_id, patient_id)
+    if body.waives_withdrawal:
+        item.policy = terms.waived(item.policy, now())
     if body.confirm:
         for name, value in activation(item, now()).items():
             setattr(item, name, value)
@@ -123,7 +126,7 @@ def _item(
     tenant, instant, package_id = by.tenant, now(), ids.new_id("pkg")
     local, place = in_zone(instant, practice.zone), f"{to_text(instant)}#{package_id}"
     # A package is paid as a whole.
-    terms = {name: value for name, value in owed(service).items() if name != "deposit"}
+    price = {name: value for name, value in owed(service).items() if name != "deposit"}
     return PackageItem.create(
         tenant.item(PACKAGE, package_id),
         PACKAGE,
@@ -134,7 +137,7 @@ def _item(
         order_id=ids.related(package_id, "ord"),
         status=str(PackageStatus.PENDING),
         payment_status=str(PaymentStatus.UNPAID),
-        **terms,
+        **price,
         sessions=int(service.sessions),
         validity_days=int(service.validity_days),
         policy=practice.policy,
@@ -287,4 +290,9 @@ def to_api(item: PackageItem) -> SoldPackage:
 
 
 def _detail(item: PackageItem, used_for: list[str]) -> PackageDetail:
-    return PackageDetail(**dict(to_api(item)), appointment_ids=used_for)
+    return PackageDetail(
+        **dict(to_api(item)),
+        appointment_ids=used_for,
+        withdraw_until=terms.withdraw_until(item.policy, item.created_at),
+        withdrawal_waived_at=terms.waived_at(item.policy),
+    )

@@ -36,6 +36,12 @@ def total_of(price: int, tax: Mapping[str, Any] | None) -> int:
     return price if not tax or tax["inclusive"] else price + tax_of(price, tax)
 
 
+def coarse(amount: int, currency: str) -> int:
+    """``amount`` minor units rounded down to what every provider can move."""
+    step = 10 if exponent(currency) == _THREE_PLACES else _COARSE.get(currency, 1)
+    return amount - amount % step
+
+
 def deposit_of(total: int, currency: str, deposit: Mapping[str, Any]) -> int:
     """The deposit of what is owed in minor units: ``fixed``, or ``percent`` of it half to even.
 
@@ -44,8 +50,7 @@ def deposit_of(total: int, currency: str, deposit: Mapping[str, Any]) -> int:
     if deposit.get("fixed") is not None:
         return int(deposit["fixed"])
     amount = share(total, int(deposit["percent"]) * PERCENT_IN_BASIS_POINTS)
-    step = 10 if exponent(currency) == _THREE_PLACES else _COARSE.get(currency, 1)
-    return amount if total % step else amount - amount % step
+    return coarse(amount, currency) if coarse(total, currency) == total else amount
 
 
 def owed(service: ServiceItem) -> dict[str, Any]:

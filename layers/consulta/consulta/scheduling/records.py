@@ -155,6 +155,8 @@ class AppointmentItem(TrackedItem):
     figures are counted by them. Names are not copied: lists resolve them in one batch.
     ``price`` is all that the patient owes, in minor units of ``currency``; ``tax``: {"rate_bps",
     "code", "inclusive", "amount"} is a part of it, ``deposit`` what of it has to be paid first.
+    ``fee`` is what of the price is for a move that came late: the deposit is all the rest then, and
+    ``deposit_tax`` the tax within that, which is in no proportion to the fee's.
     ``payment_id`` is the payment that counts; ``deposit_payment_id`` the deposit's, which is the
     same until the rest is paid. The order's id is the appointment's, with a prefix of its own.
     Lists: l1 by UTC month, l2 by expert, l3 by patient, each ordered by start.
@@ -176,6 +178,8 @@ class AppointmentItem(TrackedItem):
     currency = UnicodeAttribute()
     tax = JSONAttribute(null=True)
     deposit = NumberAttribute(null=True)
+    deposit_tax = NumberAttribute(null=True)
+    fee = NumberAttribute(null=True)
     order_id = UnicodeAttribute()
     payment_id = UnicodeAttribute(null=True)
     deposit_payment_id = UnicodeAttribute(null=True)
@@ -183,6 +187,8 @@ class AppointmentItem(TrackedItem):
     hold_expires_at = InstantAttribute(null=True)
     cancelled_at = InstantAttribute(null=True)
     cancelled_by = UnicodeAttribute(null=True)
+    # The status that it had: a hold that was given up was no appointment yet.
+    cancelled_from = UnicodeAttribute(null=True)
     cancel_reason = UnicodeAttribute(null=True)
     cancel_note = UnicodeAttribute(null=True)
     # Whether the expert has to approve it first, and what came of that: Approval.

@@ -1,7 +1,8 @@
 """Rescheduling: out of the old time and into the new one, in one transaction.
 
 The appointment's own rows do not stand in its way, everything else is checked as for a booking;
-what was paid stays with it (MONEY_AND_BOOKING_RULES §9 and §10).
+what was paid stays with it, and what a late move costs comes on top (MONEY_AND_BOOKING_RULES §9 and
+§10).
 """
 
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from consulta.core.identity import Principal
 from consulta.core.permissions import Role
 from consulta.core.time import now, to_epoch, to_text
 from consulta.people.records import PRACTICE, PracticeItem
-from consulta.scheduling import appointments, due, package_sessions, paying
+from consulta.scheduling import appointments, due, late_moves, package_sessions, paying
 from consulta.scheduling.booking import DEADLINE_S
 from consulta.scheduling.busy import Claim
 from consulta.scheduling.drafts import Draft, check_start, claim_of, notice_s, placed_at
@@ -45,9 +46,11 @@ def reschedule(
 
     It keeps its length, its price, its policy and what was paid; members move it whatever became
     of its service since. Patients take an offered start, as often and as late as the booking's
-    policy lets them. Raises NotFound, Forbidden, Invalid, PreconditionFailed, SlotTaken with
-    ``alternatives``, and Conflict by the state, by the policy, where somebody else changed it at
-    the same time, and where another payee than the one who has the money would be paid.
+    policy lets them, or for the fee that it asks for inside its window, once they have agreed to
+    that. Raises NotFound, Forbidden, Invalid, PreconditionFailed, SlotTaken with ``alternatives``,
+    and Conflict by the state, by the policy (with the ``fee`` where that is what is missing), where
+    somebody else changed it at the same time, and where another payee than the one who has the
+    money would be paid.
     """
     if request.override and not by.may("appointments:confirm"):
         raise Forbidden("Overriding needs the permission appointments:confirm")
@@ -83,10 +86,12 @@ class _Moving:
     once: Idempotent
     has_version: bool
     old: AppointmentItem = field(init=False)
+    fee: int = field(init=False, default=0)
 
     def move(self, current: AppointmentItem) -> None:
         self.old = current
         self._check_allowed()
+        self.fee = self._agreed_fee()
         draft = self._draft()
         draft.reread()
         try:
@@ -130,9 +135,22 @@ class _Moving:
             raise Conflict(
                 "It was moved as often as the policy allows", extra={**extra, "code": "moved_often"}
             )
-        notice = (old.notice_to - instant).total_seconds()
-        if rules["inside"] == "deny" and notice < int(rules["free_until_s"]):
-            raise Conflict("It is too late to move it", extra={**extra, "code": "too_late"})
+
+    def _agreed_fee(self) -> int:
+        """What a patient pays for moving it now. Raises Conflict where it was not agreed to."""
+        old, given = self.old, self.request.fee
+        fee = late_moves.fee_of(old, now()) if self.by.role is Role.PATIENT else 0
+        if not fee:
+            if given and given.amount:
+                raise Invalid.of("body.fee", "Nothing is to be paid for moving it now", "no_fee")
+            return 0
+        due = {"amount": fee, "currency": str(old.currency)}
+        if given is None or given.model_dump() != due:
+            raise Conflict(
+                "Moving it so late costs a fee: send it to agree to it",
+                extra={"appointment_status": str(old.status), "code": "fee", "fee": due},
+            )
+        return fee
 
     @property
     def _expert(self) -> str:
@@ -218,6 +236,8 @@ class _Moving:
             counted = moved_notice(self.old, self.start, now())
             if counted is not None:
                 set_["notice_start"] = to_text(counted)
+        if self.fee:
+            set_ |= late_moves.charged(self.old, self.fee)
         if request.reason:
             set_["reschedule_note"] = request.reason
         elif self.old.reschedule_note:

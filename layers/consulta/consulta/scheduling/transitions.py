@@ -208,6 +208,7 @@ def cancel_actions(
         "cancelled_at": to_text(instant),
         "cancelled_by": party,
         "cancel_reason": str(request.reason_code),
+        "cancelled_from": str(appointment.status),
     }
     if request.note:
         values["cancel_note"] = request.note

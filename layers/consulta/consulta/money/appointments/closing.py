@@ -20,7 +20,7 @@ from consulta.money.paying.orders import Order
 from consulta.money.paying.parts import Part
 from consulta.money.records import PaymentItem, Provider, State
 from consulta.money.schema.payments import ManualPaymentRequest, Payment, PositiveAmount
-from consulta.scheduling import appointments, holds, lifecycle, names, transitions
+from consulta.scheduling import appointments, holds, lifecycle, names, terms, transitions
 from consulta.scheduling.records import AppointmentItem, Status
 from consulta.scheduling.schema.actions import (
     CancellationPreview,
@@ -56,8 +56,8 @@ def cancel(caller: Principal, appointment_id: str, request: CancelRequest) -> Ap
         transitions.cancel_actions(appointment, by, request, side)
         order = Order.read(caller.tenant, appointment.order_id)
         made = order.payments()
-        terms = _preview(appointment, _paid(made), party)
-        shown = package_payments.preview(terms, appointment, party)
+        agreed = _preview(appointment, _paid(made), party)
+        shown = package_payments.preview(agreed, appointment, party)
         if request.preview_hash not in (None, shown.hash):
             raise Conflict(
                 "What cancelling gives back has changed since the preview",
@@ -65,7 +65,7 @@ def cancel(caller: Principal, appointment_id: str, request: CancelRequest) -> Ap
             )
         if _stop_all(made, by):
             continue
-        changes = _give_back(_paid(made), terms.refund, CANCELLED, by)
+        changes = _give_back(_paid(made), agreed.refund, CANCELLED, by)
         also = {"notify": request.notify, **shown_after(appointment, changes)}
         ending = transitions.cancel_actions(appointment, by, request, side, also=also)
         session, sold = _session(appointment, by, party)
@@ -176,6 +176,9 @@ def _preview(appointment: AppointmentItem, paid: list[PaymentItem], party: Party
         start=appointment.notice_to,
         at=now(),
         by=party,
+        withdraw_until=terms.withdraw_until(
+            appointment.policy, appointment.created_at, appointment.start
+        ),
     )
     return shown.giving_back(returning.movable(paid, shown.refund))
 

@@ -6,6 +6,7 @@ when it is over, whether or not it is paid by then; what was never used goes bac
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 
 from consulta.core import table
 from consulta.core.errors import Conflict
@@ -17,7 +18,7 @@ from consulta.money.paying.changes import Change
 from consulta.money.paying.orders import Order
 from consulta.money.paying.parts import UNPAID
 from consulta.money.records import PaymentItem, Provider
-from consulta.scheduling import package_sessions, packages
+from consulta.scheduling import package_sessions, packages, terms
 from consulta.scheduling.records import AppointmentItem, PackageItem
 from consulta.scheduling.schema.packages import PackageStatus
 
@@ -93,9 +94,20 @@ def session_returned(
     return parts, give_back(payments_of(package), worth, by) if worth else []
 
 
+def can_withdraw(package: PackageItem, at: datetime) -> bool:
+    """Whether the patient may withdraw from the purchase by law at that moment."""
+    return terms.is_within(terms.withdraw_until(package.policy, package.created_at), at)
+
+
+def keeps_unused(package: PackageItem, at: datetime) -> bool:
+    """Whether the price of what is not used stays with the practice, if it is cancelled then."""
+    return package.policy["package"]["unused"] == "none" and not can_withdraw(package, at)
+
+
 def _worth(package: PackageItem) -> int:
     """What goes back with a session: its price, where the package was cancelled meanwhile."""
-    if package.status != PackageStatus.CANCELLED or package.policy["package"]["unused"] == "none":
+    ended = package.cancelled_at
+    if package.status != PackageStatus.CANCELLED or ended is None or keeps_unused(package, ended):
         return 0
     used = int(package.used)
     return part(package, used) - part(package, used - 1)

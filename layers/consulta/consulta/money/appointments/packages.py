@@ -1,4 +1,9 @@
-"""Cancelling a package: what was never used goes back, as the policy of the purchase says."""
+"""Cancelling a package: what was never used goes back, as the policy of the purchase says.
+
+Within the days in which a patient may withdraw by law it goes back whatever the policy says.
+"""
+
+from datetime import datetime
 
 from consulta.core import table
 from consulta.core.errors import Conflict, Forbidden
@@ -22,21 +27,23 @@ _UNDER_WAY = frozenset({State.OPEN, State.AUTHORIZED})
 def cancel(caller: Principal, package_id: str) -> PackageDetail:
     """End a package: its sessions that are booked stay, no other can be.
 
-    P − ⌊P·used/N⌋ of what was paid goes back, or nothing where the policy says so. Members cancel
-    any, patients what is not paid yet. Raises NotFound, Forbidden, Conflict by the state, and
-    ProviderFailed where an open payment could not be cancelled: nothing has changed then.
+    P − ⌊P·used/N⌋ of what was paid goes back, or nothing where the policy says so and the right to
+    withdraw has ended, or was waived. Members cancel any, patients what is not paid yet, or what
+    they may withdraw from. Raises NotFound, Forbidden, Conflict by the state, and ProviderFailed
+    where an open payment could not be cancelled: nothing has changed then.
     """
     by = caller.actor
     for _ in table.attempts(DEADLINE_S):
-        package = packages.load(caller, package_id)
-        _check(caller, package)
+        package, instant = packages.load(caller, package_id), now()
+        _check(caller, package, instant)
         made = Order.read(caller.tenant, package.order_id).payments()
         if _stopped(made, by):
             continue
-        changes = _refunds(package, [payment for payment in made if payment.captured], by)
+        paid = [payment for payment in made if payment.captured]
+        changes = _refunds(package, paid, instant, by)
         values = {
             "status": str(PackageStatus.CANCELLED),
-            "cancelled_at": to_text(now()),
+            "cancelled_at": to_text(instant),
             "cancelled_by": "patient" if caller.role is Role.PATIENT else "practice",
             **_shown(package, changes),
         }
@@ -51,11 +58,12 @@ def cancel(caller: Principal, package_id: str) -> PackageDetail:
     raise AssertionError("attempts ends by raising Busy")
 
 
-def _check(caller: Principal, package: PackageItem) -> None:
+def _check(caller: Principal, package: PackageItem, at: datetime) -> None:
     if package.status == PackageStatus.CANCELLED:
         raise Conflict("The package was cancelled already", extra={"package_status": "cancelled"})
     if caller.role is Role.PATIENT:
-        if package.status != PackageStatus.PENDING:
+        withdraws = package_payments.can_withdraw(package, at)
+        if package.status != PackageStatus.PENDING and not withdraws:
             raise Forbidden("The practice cancels a package that can be used")
     else:
         caller.require("appointments:confirm")
@@ -72,8 +80,10 @@ def _stopped(made: list[PaymentItem], by: Actor) -> bool:
     return bool(found)
 
 
-def _refunds(package: PackageItem, paid: list[PaymentItem], by: Actor) -> list[Change]:
-    if package.policy["package"]["unused"] == "none":
+def _refunds(
+    package: PackageItem, paid: list[PaymentItem], at: datetime, by: Actor
+) -> list[Change]:
+    if package_payments.keeps_unused(package, at):
         return []
     unused = int(package.price) - package_payments.part(package, int(package.used))
     return package_payments.give_back(paid, unused, by)

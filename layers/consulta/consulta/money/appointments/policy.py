@@ -2,8 +2,8 @@
 
 Source: MONEY_AND_BOOKING_RULES §9. A policy is the snapshot that an appointment was booked under;
 ``consulta.people.policy`` has its shape and a new practice's default: free until 24 hours before,
-then half of it is kept, all of it for a no-show, nothing where the practice cancels; our commission
-goes back with the money.
+then half of it is kept, all of it for a no-show, nothing where the practice cancels, or where the
+patient withdraws by law in time; our commission goes back with the money.
 """
 
 import hashlib
@@ -14,10 +14,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal
 
-from consulta.core.money import share
+from consulta.scheduling.terms import is_within, keep, keeps_something, step_of
 
 Policy = Mapping[str, Any]
-PERCENT_IN_BASIS_POINTS = 100
 
 
 class Party(StrEnum):
@@ -71,36 +70,38 @@ class Preview:
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def keep(paid: int, base: int, fixed: int, percent: int) -> int:
-    """What the practice keeps of ``paid``: ``fixed`` + ``percent`` of ``base``, never more."""
-    return min(paid, fixed + share(base, percent * PERCENT_IN_BASIS_POINTS))
-
-
 def _kept(policy: Policy, rule: Mapping[str, Any], paid: int, price: int) -> int:
     base = price if policy["refund_base"] == "price" else paid
     return keep(paid, base, int(rule.get("fixed", 0)), int(rule.get("percent", 0)))
 
 
 def preview(
-    policy: Policy, *, paid: int, price: int, start: datetime, at: datetime, by: Party
+    policy: Policy,
+    *,
+    paid: int,
+    price: int,
+    start: datetime,
+    at: datetime,
+    by: Party,
+    withdraw_until: datetime | None = None,
 ) -> Preview:
     """What cancelling at ``at`` gives back.
 
     ``paid`` is what was collected and not refunded yet. ``start`` is the appointment's, or the
     earlier one where it was rescheduled inside the window. Notice is elapsed time, and a step's
-    boundary belongs to it.
+    boundary belongs to it. ``withdraw_until``: until when the patient may withdraw by law, which
+    counts where a step would keep something.
     """
     if by is Party.PRACTICE:
         kept = min(paid, int(policy["expert_cancel"]["keep"]))
         return _preview(policy, paid, kept, {"rule": "expert_cancel"}, None)
-    notice = (start - at).total_seconds()
-    steps = policy["cancel"]
-    # The last step holds after the start too: whoever cancels then has given no notice at all.
-    step = next((s for s in steps if notice >= s["min_notice_s"]), steps[-1])
+    step = step_of(policy, (start - at).total_seconds())
+    if keeps_something(step) and is_within(withdraw_until, at):
+        return _preview(policy, paid, 0, {"rule": "statutory"}, withdraw_until)
     kept = _kept(policy, step["keep"], paid, price)
     valid_until = start - timedelta(seconds=int(step["min_notice_s"]))
     used = {"rule": "cancel", "min_notice_s": step["min_notice_s"], "keep": dict(step["keep"])}
-    return _preview(policy, paid, kept, used, None if step is steps[-1] else valid_until)
+    return _preview(policy, paid, kept, used, None if step is policy["cancel"][-1] else valid_until)
 
 
 def no_show(policy: Policy, *, paid: int, price: int) -> Preview:

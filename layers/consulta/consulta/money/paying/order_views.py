@@ -5,6 +5,9 @@ of it. Its id is that of its appointment or package behind another prefix, so th
 without a lookup.
 """
 
+from collections.abc import Mapping
+from typing import Any, Literal
+
 from consulta.core import ids, table
 from consulta.core.errors import NotFound
 from consulta.core.fields import Amount
@@ -22,6 +25,8 @@ from consulta.scheduling.records import (
     PaymentStatus,
 )
 from consulta.scheduling.schema.fields import AppliedTax
+
+Kind = Literal["appointment", "package", "reschedule_fee"]
 
 
 def get(by: Principal, order_id: str) -> Order:
@@ -60,19 +65,9 @@ def order(wanted: PaidFor, payments: list[PaymentItem]) -> Order:
     def amount(minor: float) -> Amount:
         return Amount(amount=int(minor), currency=currency)
 
-    total, tax = int(wanted.price), int(wanted.tax["amount"]) if wanted.tax else 0
-    on_top = 0 if not wanted.tax or wanted.tax["inclusive"] else tax
     due, due_now = due_of(wanted)
-    deposit = parts.deposit_of(wanted)
-    line = OrderLine(
-        kind="package" if is_package else "appointment",
-        service_id=wanted.service_id,
-        quantity=1,
-        unit_amount=amount(total - on_top),
-        net=amount(total - tax),
-        tax=AppliedTax.model_validate(wanted.tax) if wanted.tax else None,
-        amount=amount(total),
-    )
+    # With a fee on it what was paid before it was no deposit that anybody asked for.
+    deposit = 0 if parts.fee_of(wanted) else parts.deposit_of(wanted)
     return Order(
         id=wanted.order_id,
         appointment_id=None if is_package else wanted.item_id,
@@ -82,9 +77,9 @@ def order(wanted: PaidFor, payments: list[PaymentItem]) -> Order:
         status=_status(wanted, due),
         payment_status=PaymentStatus(wanted.payment_status),
         currency=currency,
-        lines=[line],
-        total=amount(total),
-        tax=amount(tax),
+        lines=lines(wanted),
+        total=amount(wanted.price),
+        tax=amount(wanted.tax["amount"] if wanted.tax else 0),
         deposit=amount(deposit) if deposit else None,
         paid=amount(sum(payment.captured for payment in payments)),
         refunded=amount(sum(payment.refunded for payment in payments)),
@@ -93,6 +88,40 @@ def order(wanted: PaidFor, payments: list[PaymentItem]) -> Order:
         due_now=amount(due_now),
         payments=[_allocation(payment) for payment in payments],
         created_at=wanted.created_at,
+    )
+
+
+def lines(wanted: PaidFor) -> list[OrderLine]:
+    """What is owed, and for what: the service, and the fee for a late move where there is one.
+
+    A tax that is not included in prices is within the fee all the same.
+    """
+    if not parts.fee_of(wanted):
+        kind: Kind = "package" if isinstance(wanted, PackageItem) else "appointment"
+        return [_line(wanted, kind, int(wanted.price), wanted.tax)]
+    first, rest = (parts.share_of(wanted, part) for part in (Part.DEPOSIT, Part.REMAINDER))
+    before = wanted.tax and {**wanted.tax, "amount": first.tax}
+    within = wanted.tax and {**wanted.tax, "amount": rest.tax, "inclusive": True}
+    return [
+        _line(wanted, "appointment", first.amount, before),
+        _line(wanted, "reschedule_fee", rest.amount, within),
+    ]
+
+
+def _line(wanted: PaidFor, kind: Kind, total: int, tax: Mapping[str, Any] | None) -> OrderLine:
+    def amount(minor: int) -> Amount:
+        return Amount(amount=minor, currency=str(wanted.currency))
+
+    of_it = int(tax["amount"]) if tax else 0
+    on_top = of_it if tax and not tax["inclusive"] else 0
+    return OrderLine(
+        kind=kind,
+        service_id=wanted.service_id,
+        quantity=1,
+        unit_amount=amount(total - on_top),
+        net=amount(total - of_it),
+        tax=AppliedTax.model_validate(tax) if tax else None,
+        amount=amount(total),
     )
 
 

@@ -2,7 +2,8 @@
 
 Source: MONEY_AND_BOOKING_RULES §2, "deposit, then remainder": two payments of one order. Amounts
 come from what was agreed when it was booked; amount, tax and commission of the two add up to those
-of the whole, to the last minor unit.
+of the whole, to the last minor unit. The fee for a late move is such a remainder, too: what was
+paid before it is the deposit then.
 """
 
 from collections.abc import Mapping
@@ -41,8 +42,13 @@ class Share:
 
 
 def deposit_of(wanted: PaidFor) -> int:
-    """The deposit that was agreed on, in minor units; 0 without one."""
+    """What is paid first, in minor units: a deposit, or all but a fee; 0 where there is neither."""
     return int(wanted.deposit or 0) if isinstance(wanted, AppointmentItem) else 0
+
+
+def fee_of(wanted: PaidFor) -> int:
+    """What of the price is for a late move, in minor units; 0 without one."""
+    return int(wanted.fee or 0) if isinstance(wanted, AppointmentItem) else 0
 
 
 def share_of(wanted: PaidFor, part: Part) -> Share:
@@ -53,10 +59,16 @@ def share_of(wanted: PaidFor, part: Part) -> Share:
     deposit = deposit_of(wanted)
     if not deposit:
         raise Invalid.of("body.part", "It is paid as a whole: no deposit is asked for", "deposit")
-    within = proportion(tax, deposit, price)
+    within = _deposit_tax(wanted, proportion(tax, deposit, price))
     if part is Part.DEPOSIT:
         return Share(part, deposit, within)
     return Share(part, price - deposit, tax - within)
+
+
+def _deposit_tax(wanted: PaidFor, in_proportion: int) -> int:
+    if not isinstance(wanted, AppointmentItem) or wanted.deposit_tax is None:
+        return in_proportion
+    return int(wanted.deposit_tax)
 
 
 def due_part(wanted: PaidFor) -> Part:

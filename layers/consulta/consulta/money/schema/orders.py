@@ -24,10 +24,11 @@ class OrderStatus(StrEnum):
 class OrderLine(ApiModel):
     """``quantity`` of a service at ``unit_amount``, without what tax comes on top of it.
 
-    ``amount`` is ``net`` and the tax's amount together: what is owed for the line.
+    ``amount`` is ``net`` and the tax's amount together: what is owed for the line. The second line
+    of an appointment, ``reschedule_fee``, is what a late move costs; its tax is within it.
     """
 
-    kind: Literal["appointment", "package"]
+    kind: Literal["appointment", "package", "reschedule_fee"]
     service_id: Id
     quantity: int
     unit_amount: Amount
@@ -56,7 +57,9 @@ class Order(ApiModel):
     ``total`` is the sum of the lines, ``tax`` a part of it. ``paid``, ``refunded`` and ``disputed``
     are of all its payments, the oldest first; also of one that came twice, and goes back by itself.
     ``due`` is all that is still owed, ``due_now`` what of it is asked for next: the deposit, while
-    that is not paid. Both are zero where nothing can be paid any more.
+    that is not paid. Both are zero where nothing can be paid any more. What was paid before a fee
+    for a late move came on top is like a deposit (``deposit_paid``), though ``deposit`` is null:
+    nobody had asked for it as one.
     """
 
     id: Id

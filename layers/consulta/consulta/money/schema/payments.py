@@ -119,7 +119,10 @@ class FraudWarning(ApiModel):
 
 
 class ExchangedInto(ApiModel):
-    """What the provider settled a charge as. ``rate`` is the provider's, as it tells it."""
+    """What the provider settled a charge as. ``rate`` is the provider's, as it tells it.
+
+    Where it converted only what the payee got: what came to the payee's balance, fee zero.
+    """
 
     amount: Amount
     fee: Amount

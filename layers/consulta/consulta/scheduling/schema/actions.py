@@ -26,11 +26,11 @@ class Kept(ApiModel):
 class Step(ApiModel):
     """The rule of the booking's policy that was applied.
 
-    ``cancel`` with the notice that it asks for at least, or ``expert_cancel``: the practice's own
-    cancelling, for which there is no notice.
+    ``cancel`` with the notice that it asks for at least; ``expert_cancel``, the practice's own
+    cancelling, for which there is no notice; or ``statutory``: the patient withdraws by law.
     """
 
-    rule: Literal["cancel", "expert_cancel"]
+    rule: Literal["cancel", "expert_cancel", "statutory"]
     min_notice_s: int | None = None
     keep: Kept | None = None
 

@@ -33,7 +33,7 @@ class Appointment(ApiModel):
     """One booked time. ``start`` and ``end`` are on the clocks of ``zone``, the practice's.
 
     ``price`` is all that the patient owes; ``tax`` is a part of it, ``deposit`` what of it has to
-    be paid first. What was paid of it is in the order.
+    be paid first, ``fee`` what of it is for moving it late. What was paid of it is in the order.
     """
 
     id: Id
@@ -48,6 +48,7 @@ class Appointment(ApiModel):
     price: Price
     tax: AppliedTax | None
     deposit: Price | None
+    fee: Price | None
     order_id: Id
     payment_id: Id | None
     hold_expires_at: datetime | None
@@ -65,12 +66,18 @@ class Appointment(ApiModel):
 
 
 class AppointmentDetail(Appointment):
-    """One appointment, with what only a single one shows."""
+    """One appointment, with what only a single one shows.
+
+    ``withdraw_until``: until when, that instant included, the patient may withdraw by law and get
+    all of it back; null without that right, and where it was waived, at ``withdrawal_waived_at``.
+    """
 
     local_date: date
     buffer_before_minutes: int
     buffer_after_minutes: int
     cancel_note: str | None
+    withdraw_until: datetime | None
+    withdrawal_waived_at: datetime | None
 
 
 class AppointmentPage(ApiModel):

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, StringConstraints
 from consulta.core.fields import Zone, printable
 from consulta.core.http import ApiModel, Id
 from consulta.scheduling.schema.appointments import CancelReason
+from consulta.scheduling.schema.fields import Price
 
 
 class BookingRequest(ApiModel):
@@ -18,6 +19,8 @@ class BookingRequest(ApiModel):
     for members to give; ``confirm`` books in earnest before it is paid or approved, and
     ``override`` outside the opening hours, over the expert's maxima and their calendar elsewhere:
     both are for members who may confirm. ``package_id`` says which package's session it is.
+    ``waives_withdrawal``: the patient gives up the legal right to withdraw, for this booking alone;
+    a member passes on what the patient has said. It changes nothing where there is no such right.
     """
 
     service_id: Id
@@ -28,6 +31,7 @@ class BookingRequest(ApiModel):
     package_id: Id | None = None
     confirm: bool = False
     override: bool = False
+    waives_withdrawal: bool = False
 
 
 Note = Annotated[str, StringConstraints(max_length=500), AfterValidator(printable)]
@@ -38,7 +42,9 @@ class RescheduleRequest(ApiModel):
 
     ``override`` is for members who may confirm. ``requested_by`` says at whose wish a member moves
     it: what the practice moves of its own accord takes no notice away from the patient.
-    ``notify``: whether the patient is told by mail.
+    ``notify``: whether the patient is told by mail. ``fee``: what the patient agrees to pay for it
+    inside the window of the policy; without it, or with another one, a 409 with the code ``fee``
+    says how much it is, and nothing is changed.
     """
 
     start: datetime
@@ -48,6 +54,7 @@ class RescheduleRequest(ApiModel):
     requested_by: Literal["patient", "practice"] = "patient"
     notify: bool = True
     reason: Note = ""
+    fee: Price | None = None
 
 
 def _of_people(reason: CancelReason) -> CancelReason:

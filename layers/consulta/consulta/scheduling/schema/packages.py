@@ -26,12 +26,14 @@ class PackageRequest(ApiModel):
 
     ``expert_id`` may be left out where one expert alone gives the service. ``patient_id`` is for
     members to give; ``confirm`` lets it be used before it is paid, for members who may confirm.
+    ``waives_withdrawal``: the patient gives up the legal right to withdraw, as for a booking.
     """
 
     service_id: Id
     expert_id: Id | None = None
     patient_id: Id | None = None
     confirm: bool = False
+    waives_withdrawal: bool = False
 
 
 class SoldPackage(ApiModel):
@@ -64,9 +66,15 @@ class SoldPackage(ApiModel):
 
 
 class PackageDetail(SoldPackage):
-    """One package, with the appointments that its sessions were used for."""
+    """One package, with the appointments that its sessions were used for.
+
+    ``withdraw_until``: until when, that instant included, the patient may withdraw by law; null
+    without that right, and where it was waived, at ``withdrawal_waived_at``.
+    """
 
     appointment_ids: list[Id]
+    withdraw_until: datetime | None
+    withdrawal_waived_at: datetime | None
 
 
 class PackagePage(ApiModel):
