@@ -65,16 +65,23 @@ class Outbox:
     """Keeps every event and delivers it from a background thread, in order of emission.
 
     Or from several in no order, where ``in_turn`` is set to false.
-    ``addressed``: each event names its own address, whatever webhook_url is. ``retried``: the
-    statuses after which it is tried again; None is every one that is no success.
+    ``addressed``: each event names its own address, whatever webhook_url is. ``heard``: whether an
+    event has another address than that. ``retried``: the statuses after which it is tried again;
+    None is every one that is no success.
     """
 
     def __init__(
-        self, sign: Sign, *, addressed: bool = False, retried: frozenset[int] | None = None
+        self,
+        sign: Sign,
+        *,
+        addressed: bool = False,
+        heard: Callable[[dict[str, Any]], bool] = lambda _: False,
+        retried: frozenset[int] | None = None,
     ) -> None:
         self.settings = Settings()
         self._sign = sign
         self._addressed = addressed
+        self._heard = heard
         self._retried = retried
         self._later = Later("webhooks")
         self._crowd = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="webhooks")
@@ -91,7 +98,7 @@ class Outbox:
             while len(self._emissions) > MAX_EVENTS:
                 self._emissions.popitem(last=False)
             mode = self.settings.deliveries
-            if not self._has_address():
+            if not self._has_address(event):
                 emission.state = "not_configured"
             elif mode in ("hold", "reordered"):
                 emission.state = "held"
@@ -141,8 +148,9 @@ class Outbox:
             self._window_open = False
             self.settings = Settings()
 
-    def _has_address(self) -> bool:
-        return self._addressed or self.settings.webhook_url is not None
+    def _has_address(self, event: dict[str, Any]) -> bool:
+        known = self._addressed or self.settings.webhook_url is not None
+        return known or self._heard(event)
 
     def _queue(self, emission: Emission) -> None:
         emission.state = "queued"
@@ -156,10 +164,10 @@ class Outbox:
         with self._lock:
             if self._emissions.get(emission.id) is not emission:
                 return  # forgotten by a reset
-            if not self._has_address():
+            if not self._has_address(emission.event):
                 emission.state = "not_configured"
                 return
-        message = self._sign(emission.event, settings)
+            message = self._sign(emission.event, settings)
         result: dict[str, Any] = {"at": time.time(), "attempt": attempt}
         try:
             answer = self._http.post(

@@ -91,7 +91,9 @@ class ScriptedProvider:
 
         return self.payments[self._call("start", operation.key, act)]
 
-    def read(self, provider_id: str, payee: PayeeItem) -> ProviderPayment:
+    def read(
+        self, provider_id: str, payee: PayeeItem, *, is_plain: bool = False
+    ) -> ProviderPayment:
         def act() -> ProviderPayment:
             if provider_id not in self.payments:
                 raise NotFound

@@ -12,11 +12,15 @@ import pytest
 from consulta.core import settings
 from consulta.money.books import verify as ledger_verify
 from consulta.money.books.verify import verify
-from consulta.money.paying import orders
+from consulta.money.paying import effects, orders
+from consulta.money.paying.orders import payee_of
+from consulta.money.providers import provider_for
 from consulta.money.records import POSTING, PaymentItem
+from consulta.money.stripe import exchange as stripe_exchange
 from consulta.money.webhooks.inbox import InboxState
 from tests.integration.test_money_simulated import PRICE, balances, hold, tell  # noqa: F401
 from tests.integration.test_providers import (  # noqa: F401  # fixtures are found by their names
+    BY,
     Simulator,
     ask,
     aws,
@@ -179,6 +183,190 @@ def test_a_dispute(
     agrees(stripe, account)
     tenant = World(PRACTICE, exists=True).tenant
     assert (orders.load(tenant, payment.item_id).disputed == 0) is (ends == "won")
+
+
+# ---------------------------------------------------------------- for the payee alone
+
+
+def settle_theirs_in(simulator: Simulator, account: str, rate: float) -> None:
+    """The platform keeps pesos; the account has no balance in them."""
+    body = {"account": account, "currency": "usd", "rates": {"mxn": rate}}
+    simulator.control("settlement", body)
+
+
+def apart(simulator: Simulator, hold: str) -> tuple[str, PaymentItem]:
+    """A destination charge that was converted for its payee alone: account and payment."""
+    account = str(open_account(simulator, "platform_losses").stripe_account)
+    settle_theirs_in(simulator, account, RATE)
+    return account, paid(simulator, hold)
+
+
+def balance_of(book: str, name: str, currency: str) -> int:
+    """What one account of one book holds."""
+    postings = ledger_verify._walk(
+        World(PRACTICE, exists=True).tenant, POSTING, ledger_verify.PostingItem, lambda _: None
+    )
+    return sum(
+        amount
+        for posting in postings
+        for held_by, account, amount in ledger_verify.lines(posting)
+        if (held_by.partition(":")[0], account, posting.currency) == (book, name, currency)
+    )
+
+
+def test_converted_for_the_payee_and_given_back_in_parts(stripe: Simulator, hold: str) -> None:
+    account, payment = apart(stripe, hold)
+    commission = int(payment.commission)
+    assert payment.settled
+    # Stripe's fee was the platform's, in pesos; what is shown is what the payee got.
+    assert int(payment.fee) > 0
+    assert payment.fx["platform"] == {"currency": "MXN", "net": 0}
+    assert payment.fx["payee"]["currency"] == "USD"
+    assert (payment.fx["currency"], payment.fx["rate"]) == ("USD", str(RATE))
+    agrees(stripe, account)
+    left = round(PRICE * RATE) - round(commission * RATE)
+    assert in_ledger() == {
+        ("stripe", "MXN"): commission - int(payment.fee),
+        (account, "USD"): left,
+    }
+    shown = ask("payments", "GET", f"/v1/payments/{payment.item_id}").body
+    assert shown["exchange"] == {
+        "amount": {"amount": round(PRICE * RATE), "currency": "USD"},
+        "fee": {"amount": 0, "currency": "USD"},
+        "rate": str(RATE),
+    }
+    # The platform's book never went through fx; the payee's has both sides of the exchange there.
+    assert balance_of("PLAT", "fx", "MXN") == 0
+    assert balance_of("PAYEE", "fx", "MXN") == PRICE - commission
+    assert balance_of("PAYEE", "fx", "USD") == -left
+    refund(payment, 20_000)
+    agrees(stripe, account)
+    settle_theirs_in(stripe, account, LATER)
+    refund(payment)
+    assert InboxState.FAILED not in tell("stripe", stripe)
+    agrees(stripe, account)
+    # Nothing is left in pesos but the fee; in dollars what the two rates have brought the payee.
+    assert balance_of("PAYEE", "fx", "MXN") == 0
+    assert balance_of("PAYEE", "fx", "USD") == -in_ledger()[account, "USD"]
+    assert in_ledger()[account, "USD"] > 0
+    assert in_ledger()["stripe", "MXN"] == -int(payment.fee)
+
+
+def test_a_refund_fails_where_only_the_payee_is_converted(stripe: Simulator, hold: str) -> None:
+    account, payment = apart(stripe, hold)
+    refund(payment, 20_000)
+    gone = in_ledger()
+    intent = str(payment.provider_id)
+    (made,) = stripe.get(f"/v1/refunds?payment_intent={intent}")["data"]
+    settle_theirs_in(stripe, account, LATER)
+    stripe.control(f"refunds/{made['id']}/fail")
+    assert InboxState.FAILED not in tell("stripe", stripe)
+    agrees(stripe, account)
+    # The refund came back to the platform, peso for peso, which owes it; the payee's stays away.
+    back = {place: amount - gone[place] for place, amount in in_ledger().items()}
+    assert back == {("stripe", "MXN"): 20_000, (account, "USD"): 0}
+    assert balance_of("PLAT", f"due:PAYEE:{payment.payee_id}", "MXN") == -20_000
+    # The next refund is paid out of that first.
+    refund(payment, 20_000)
+    agrees(stripe, account)
+    assert in_ledger() == gone
+    refund(payment)
+    agrees(stripe, account)
+    assert balance_of("PLAT", f"due:PAYEE:{payment.payee_id}", "MXN") == 0
+
+
+@pytest.mark.parametrize("recover", ["opened", "lost", "never"])
+@pytest.mark.parametrize("ends", ["won", "lost"])
+@pytest.mark.parametrize("amount", [None, 30_000])
+def test_a_dispute_where_only_the_payee_is_converted(
+    stripe: Simulator,
+    hold: str,
+    environment: pytest.MonkeyPatch,
+    amount: int | None,
+    ends: str,
+    recover: str,
+) -> None:
+    environment.setenv("DISPUTE_RECOVER", recover)
+    settings.reset()
+    account, payment = apart(stripe, hold)
+    before = in_ledger()
+    settle_theirs_in(stripe, account, LATER)
+    body = {"charge": str(payment.charge_id), **({"amount": amount} if amount else {})}
+    made = stripe.control("disputes", body)
+    assert InboxState.FAILED not in tell("stripe", stripe)
+    agrees(stripe, account)
+    stripe.control(f"disputes/{made['id']}", {"status": ends})
+    assert InboxState.FAILED not in tell("stripe", stripe)
+    agrees(stripe, account)
+    disputed = amount or PRICE
+    taken = round(disputed * LATER)
+    is_taken = ends == "lost" and recover != "never"
+    assert before[account, "USD"] - in_ledger()[account, "USD"] == (taken if is_taken else 0)
+    assert balance_of("PAYEE", "loss", "MXN") == (disputed if is_taken else 0)
+    assert balance_of("PLAT", "loss", "MXN") == (disputed if ends == "lost" and not is_taken else 0)
+    assert not balance_of("PAYEE", "held", "MXN")
+
+
+def test_a_partly_refunded_charge_of_such_a_payee_is_disputed(
+    stripe: Simulator, hold: str, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("DISPUTE_RECOVER", "opened")
+    settings.reset()
+    account, payment = apart(stripe, hold)
+    refund(payment, 12_345)
+    settle_theirs_in(stripe, account, LATER)
+    made = stripe.control("disputes", {"charge": str(payment.charge_id), "amount": PRICE - 12_345})
+    assert InboxState.FAILED not in tell("stripe", stripe)
+    agrees(stripe, account)
+    stripe.control(f"disputes/{made['id']}", {"status": "won"})
+    assert InboxState.FAILED not in tell("stripe", stripe)
+    agrees(stripe, account)
+
+
+def test_the_payee_keeps_the_charges_currency_beside_another(stripe: Simulator, hold: str) -> None:
+    """By default it has dollars, but an account for pesos, too: nothing is converted."""
+    account = str(open_account(stripe).stripe_account)
+    body = {"account": account, "currency": "usd", "rates": {"brl": RATE}}
+    stripe.control("settlement", body)
+    payment = paid(stripe, hold)
+    assert payment.fx is None
+    assert payment.fee
+    agrees(stripe, account)
+    refund(payment, 20_000)
+    agrees(stripe, account)
+
+
+def test_the_transfer_is_told_after_the_charge_has_settled(
+    stripe: Simulator, hold: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of a settlement is none: it waits for the transfer, which tells what the payee got."""
+    read, lacking = stripe_exchange.told, [True]
+
+    def without_transfer(reading: Any, intent: Any, refunds: Any, account: str) -> Any:
+        if lacking[0]:
+            intent = {**intent, "latest_charge": {**intent["latest_charge"], "transfer": None}}
+        return read(reading, intent, refunds, account)
+
+    monkeypatch.setattr(stripe_exchange, "told", without_transfer)
+    account, payment = apart(stripe, hold)
+    assert (payment.state, payment.settled, payment.fx) == ("succeeded", False, None)
+    lacking[0] = False
+    effects.refresh(payment.tenant, payment.item_id, BY)
+    assert orders.load(payment.tenant, payment.item_id).fx["payee"]["currency"] == "USD"
+    agrees(stripe, account)
+
+
+def test_what_has_settled_plainly_is_not_looked_for_again(
+    stripe: Simulator, hold: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_account(stripe)
+    payment = paid(stripe, hold)
+    assert payment.settled
+    monkeypatch.delattr(stripe_exchange, "told")
+    effects.refresh(payment.tenant, payment.item_id, BY)
+    # Whoever does not know how it settled looks.
+    with pytest.raises(AttributeError):
+        provider_for("stripe").read(str(payment.provider_id), payee_of(payment))
 
 
 def test_a_currency_that_is_kept_is_not_exchanged(stripe: Simulator, hold: str) -> None:

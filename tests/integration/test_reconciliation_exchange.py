@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.test_exchange import LATER, RATE, refund, settle_in
+from tests.integration.test_exchange import LATER, RATE, refund, settle_in, settle_theirs_in
 from tests.integration.test_exchange import paid as paid_in_pesos
 from tests.integration.test_payouts import tell
 from tests.integration.test_providers import (  # noqa: F401  # fixtures are found by their names
@@ -106,18 +106,48 @@ def test_another_rate_than_the_providers(
     assert (found.currency, int(found.net)) == ("USD", -3)
 
 
+@pytest.mark.parametrize("outcome", ["won", "lost"])
 def test_what_is_converted_for_the_payee_alone(
+    stripe: Simulator, hold: str, queue: str, clock: Any, outcome: str
+) -> None:
+    account = str(open_account(stripe, "platform_losses").stripe_account)
+    settle_theirs_in(stripe, account, RATE)
+    payment = paid_in_pesos(stripe, hold)
+    both = {("stripe", "MXN"), (account, "USD")}
+    assert proven(clock) == both
+    settle_theirs_in(stripe, account, LATER)
+    refund(payment, 20_000)
+    tell(stripe)
+    assert proven(clock) == both
+    dispute = stripe.control("disputes", {"charge": str(payment.charge_id)})["id"]
+    tell(stripe)
+    proven(clock)
+    stripe.control(f"disputes/{dispute}", {"status": outcome})
+    tell(stripe)
+    assert ((account, "USD") in proven(clock)) is True
+    if outcome == "lost":
+        return
+    # The payout takes from the balance that the ledger has.
+    stripe.control("balance", {"account": account})
+    stripe.control("payouts", {"account": account, "currency": "usd", "status": "paid"})
+    tell(stripe)
+    assert (account, "USD") not in proven(clock)
+
+
+def test_another_amount_than_the_payee_got(
     stripe: Simulator, hold: str, queue: str, clock: Any
 ) -> None:
-    """The books have it in the charge's currency: both balances of the account are differences."""
     account = str(open_account(stripe, "platform_losses").stripe_account)
-    body = {"account": account, "currency": "usd", "rates": {"mxn": RATE}}
-    stripe.control("settlement", body)
-    payment = paid_in_pesos(stripe, hold)
-    assert payment.fx is None
+    settle_theirs_in(stripe, account, RATE)
+    paid_in_pesos(stripe, hold)
+    (settled,) = [
+        one for one in postings() if one.event == "charge_settled" and one.currency == "USD"
+    ]
+    entries = [dict(entry) for entry in settled.entries]
+    (entry,) = [e for e in entries if e["account"] == f"prov:{account}:pending"]
+    entry["debit"] += 3
+    change(settled, entries=entries)
     run(clock)
-    found = differences(state="open")
-    assert {(one.kind, one.cause, one.account) for one in found} == {
-        ("amount", "currency", account)
-    }
-    assert sorted(one.currency for one in found) == ["MXN", "USD"]
+    (found,) = differences(state="open")
+    assert (found.kind, found.cause, found.account) == ("amount", "amount", account)
+    assert (found.currency, int(found.net)) == ("USD", -3)

@@ -17,6 +17,9 @@ AuditTable = Annotated[str, typer.Option(help="Name of the audit table.")]
 AuditBucket = Annotated[str, typer.Option(help="Name of the audit's bucket of seals.")]
 AuditSecret = Annotated[str, typer.Option(help="ARN of the audit's secret.")]
 EventsQueue = Annotated[str, typer.Option(help="Address of the payment events' queue.")]
+StripeSecret = Annotated[str, typer.Option(help="ARN of Stripe's secret.")]
+ApiUrl = Annotated[str, typer.Option(help="Address of the API, as the stack's outputs name it.")]
+StripeApiBase = Annotated[str, typer.Option(help="Address of a local Stripe; none for Stripe.")]
 DeadLetters = Annotated[str, typer.Option(help="Address of the queue of dead letters.")]
 EndpointUrl = Annotated[str, typer.Option(help="Address of a local AWS; none for AWS itself.")]
 StackFile = Annotated[Path, typer.Option(help="What `make run` wrote about the local stack.")]
@@ -129,3 +132,22 @@ def use_reconcile(named: Mapping[str, str], endpoint_url: str, stack_file: Path)
         endpoint_url = endpoint_url or address
     os.environ |= values
     _point(endpoint_url)
+
+
+def use_stripe(
+    secret: str, api_url: str, api_base: str, endpoint_url: str, stack_file: Path
+) -> str:
+    """Point this process at a stack's key of Stripe; the address of its API. See use_audit."""
+    if not (secret and api_url):
+        if secret or api_url:
+            raise typer.BadParameter("name Stripe's secret and the API, or neither")
+        outputs, address = _outputs(stack_file, ["StripeSecretArn"])
+        told = json.loads(stack_file.read_text())
+        secret, api_url = outputs["StripeSecretArn"], str(told["api_url"])
+        endpoint_url = endpoint_url or address
+        api_base = api_base or str(told["stripe_url"])
+    os.environ["STRIPE_SECRET_ARN"] = secret
+    if api_base:
+        os.environ["STRIPE_API_BASE"] = api_base
+    _point(endpoint_url)
+    return api_url.rstrip("/")

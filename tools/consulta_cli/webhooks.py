@@ -1,4 +1,7 @@
-"""``webhooks replay``, ``webhooks list-accounts``, ``dead-letters redrive``: what was not done."""
+"""``webhooks check``, ``replay`` and ``list-accounts``, ``dead-letters redrive``.
+
+Whether Stripe tells us what it has to, and what was not done.
+"""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -18,6 +21,9 @@ from consulta.core.errors import Problem
 from consulta.core.observe import logger
 from consulta.money.accounts import payees
 from consulta.money.schema.webhooks import RangeReplayRequest
+from consulta.money.stripe import endpoints as stripe_endpoints
+from consulta.money.stripe.client import api_version
+from consulta.money.webhooks import endpoints
 from consulta.money.webhooks import replay as replaying
 from consulta_cli import dead_letters as letters
 from consulta_cli import stack
@@ -115,6 +121,39 @@ def list_accounts(
     Console(soft_wrap=True).print(f"{listed} accounts listed")
 
 
+@events.command()
+def check(
+    stripe_secret: stack.StripeSecret = "",
+    api_url: stack.ApiUrl = "",
+    stripe_api_base: stack.StripeApiBase = "",
+    endpoint_url: stack.EndpointUrl = "",
+    stack_file: stack.StackFile = stack.LOCAL_STACK,
+) -> None:
+    """Compare Stripe's webhook endpoints with what this stack works on; after every deployment.
+
+    Exit 1 where a version, a type or a whole endpoint is not as it has to be, 2 where Stripe cannot
+    be asked.
+    """
+    address = stack.use_stripe(stripe_secret, api_url, stripe_api_base, endpoint_url, stack_file)
+    url = f"{address}{endpoints.PATH}"
+    try:
+        with _counting("endpoints") as advance:
+            listed = stripe_endpoints.listed()
+            advance(len(listed))
+    except Problem as problem:
+        Console(stderr=True, soft_wrap=True).print(f"Stripe cannot be asked: {problem.detail}")
+        raise typer.Exit(2) from None
+    version = api_version()
+    findings = endpoints.check(listed, url, version)
+    _show_findings(findings)
+    number = len(endpoints.at(url, listed))
+    Console(soft_wrap=True).print(
+        f"{number} endpoints at {url}, API version {version}: {len(findings)} findings"
+    )
+    if findings:
+        raise typer.Exit(1)
+
+
 @dead.command()
 def redrive(
     queue: Queue = "",
@@ -172,6 +211,19 @@ def _show(found: list[letters.Letter]) -> None:
         return
     for letter in found:
         print(": ".join(letters.shown(letter)))  # noqa: T201  # one line each, for other tools
+
+
+def _show_findings(findings: list[endpoints.Finding]) -> None:
+    console = Console(soft_wrap=True)
+    if findings and console.is_terminal:
+        table = Table("What", "Endpoint", "Hears of", "Detail", title="Webhook endpoints")
+        for one in findings:
+            table.add_row(one.kind, one.endpoint or "-", one.scope, one.detail or "-")
+        console.print(table)
+        return
+    for one in findings:
+        # One line each, for other tools.
+        print(one.kind, one.endpoint or "-", one.scope, one.detail or "-", sep=": ")  # noqa: T201
 
 
 @contextmanager

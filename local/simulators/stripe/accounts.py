@@ -29,6 +29,16 @@ _DUE = ["business_profile.url", "external_account", "individual.verification.doc
 _AUTH_ONLY = "may only be set for accounts where `controller.requirement_collection` is application"
 
 
+# The euro's countries have it; of all others that are not here it is the dollar.
+_CURRENCIES = {"AR": "ars", "BR": "brl", "CL": "clp", "CO": "cop", "GB": "gbp", "MX": "mxn"}
+_EURO = frozenset({"AT", "BE", "DE", "ES", "FI", "FR", "GR", "IE", "IT", "LU", "NL", "PT"})
+
+
+def _currency_of(params: dict[str, Any]) -> str:
+    country = str(params.get("country", "US")).upper()
+    return "eur" if country in _EURO else _CURRENCIES.get(country, "usd")
+
+
 def create(state: State, call: Call) -> Object:
     params = call.params
     controller = _controller(params)
@@ -41,7 +51,7 @@ def create(state: State, call: Call) -> Object:
         capabilities=dict.fromkeys(requested, "inactive"),
         controller=controller,
         country=params.get("country", "US"),
-        default_currency=params.get("default_currency", "usd"),
+        default_currency=params.get("default_currency") or _currency_of(params),
         email=params.get("email"),
         metadata=params.get("metadata") or {},
         settings=_settings({}, params),
@@ -175,6 +185,16 @@ def change_state(state: State, account_id: str, name: str) -> Object:
     for capability, status in account["capabilities"].items():
         if before[capability] != status:
             state.emit(account_id, "capability.updated", _capability(account, capability, status))
+    return account
+
+
+def change_currency(state: State, account_id: str, currency: str) -> Object:
+    """Its owner has another default bank account; told only where that is of another currency."""
+    account = state.get(None, "account", account_id, "account")
+    if account["default_currency"] != currency:
+        before = {"default_currency": account["default_currency"]}
+        account["default_currency"] = currency
+        state.emit(account_id, "account.updated", account, previous=before)
     return account
 
 

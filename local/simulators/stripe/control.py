@@ -101,7 +101,7 @@ def stripe_control(state: State) -> Blueprint:
         account, into = body.get("account"), str(body["currency"]).lower()
         with state.lock:
             if account is not None:
-                state.get(None, "account", str(account), "account")["default_currency"] = into
+                accounts.change_currency(state, str(account), into)
             state.exchanges[account] = {
                 currency.lower(): (into, Decimal(str(rate)))
                 for currency, rate in body["rates"].items()

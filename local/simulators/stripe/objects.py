@@ -38,6 +38,8 @@ _CLASSES: dict[str, tuple[str, Any]] = {
     "refund": ("re_", stripe.Refund),
     "transfer": ("tr_", stripe.Transfer),
     "transfer_reversal": ("trr_", stripe.TransferReversal),
+    "v2.core.event_destination": ("ed_test_", stripe.v2.core.EventDestination),
+    "webhook_endpoint": ("we_", stripe.WebhookEndpoint),
 }
 
 # Present only when expanded or in circumstances that do not arise here.
@@ -48,6 +50,9 @@ _ABSENT = {
     "event": {"account", "context"},
     "price": {"deleted", "currency_options", "tiers"},
     "product": {"deleted"},
+    "v2.core.event_destination": {"amazon_eventbridge", "azure_event_grid"},
+    # Its secret is in the answer that makes it, and in no other.
+    "webhook_endpoint": {"deleted", "secret"},
 }
 
 

@@ -18,6 +18,7 @@ from local.simulators.stripe import (
     balance,
     catalog,
     checkout,
+    endpoints,
     intents,
     payouts,
     refunds,
@@ -232,6 +233,32 @@ ROUTES = (
     ),
     Route(
         "POST", "/v1/checkout/sessions/<session_id>/expire", SessionExpireParams, checkout.expire
+    ),
+    Route("POST", "/v1/webhook_endpoints", sp.WebhookEndpointCreateParams, endpoints.create),
+    Route("GET", "/v1/webhook_endpoints", sp.WebhookEndpointListParams, endpoints.list_all),
+    Route(
+        "GET",
+        "/v1/webhook_endpoints/<endpoint_id>",
+        sp.WebhookEndpointRetrieveParams,
+        endpoints.retrieve,
+    ),
+    Route(
+        "POST",
+        "/v1/webhook_endpoints/<endpoint_id>",
+        sp.WebhookEndpointUpdateParams,
+        endpoints.update,
+    ),
+    Route(
+        "DELETE",
+        "/v1/webhook_endpoints/<endpoint_id>",
+        sp.WebhookEndpointDeleteParams,
+        endpoints.delete,
+    ),
+    Route(
+        "GET",
+        "/v2/core/event_destinations",
+        endpoints.DestinationParams,
+        endpoints.list_destinations,
     ),
     Route("GET", "/v2/core/events", thin.PageParams, thin.list_events),
     Route("GET", "/v1/events", sp.EventListParams, _list_events),

@@ -33,19 +33,6 @@ class Call:
     path: str = ""
 
 
-def _sign(event: Object, settings: Settings) -> Message:
-    body = to_json(event | {"pending_webhooks": 1})
-    secret = settings.webhook_secret
-    if "account" in event:
-        secret = settings.connect_webhook_secret or secret
-    headers = {
-        "Content-Type": "application/json; charset=utf-8",
-        "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
-        "Stripe-Signature": WebhookSignature.generate_signature_header(body, secret),
-    }
-    return Message(settings.webhook_url or "", headers, body.encode())
-
-
 def to_json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
@@ -55,7 +42,7 @@ class State:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.outbox = Outbox(_sign)
+        self.outbox = Outbox(self._sign, heard=lambda event: self._endpoint(event) is not None)
         self.faults: list[Fault] = []
         self.later = Later("settlement")
         self.keys = IdempotencyKeys()
@@ -66,7 +53,38 @@ class State:
         self.sessions_by_intent: dict[str, str] = {}
         # payout -> the balance transactions that it has paid out
         self.paid_out: dict[str, list[str]] = {}
+        # Webhook endpoints made through the API, the newest first, and what each signs with. Never
+        # changed, only replaced: the threads that deliver read it without the lock.
+        self.endpoints: tuple[Object, ...] = ()
+        self.endpoint_secrets: dict[str, str] = {}
         self._objects: dict[tuple[str | None, str], OrderedDict[str, Object]] = {}
+
+    def _endpoint(self, event: Object) -> Object | None:
+        """Of those made through the API the newest that hears of a snapshot event."""
+        if event["object"] != "event":
+            return None
+        for endpoint in self.endpoints:
+            takes = {"*", event["type"]} & set(endpoint["enabled_events"])
+            is_connect = endpoint["application"] is not None
+            if takes and endpoint["status"] == "enabled" and is_connect == ("account" in event):
+                return endpoint
+        return None
+
+    def _sign(self, event: Object, settings: Settings) -> Message:
+        body = event | {"pending_webhooks": 1}
+        secret, url = settings.webhook_secret, settings.webhook_url or ""
+        if "account" in event:
+            secret = settings.connect_webhook_secret or secret
+        if endpoint := self._endpoint(event):
+            body["api_version"] = endpoint["api_version"] or objects.API_VERSION
+            secret, url = self.endpoint_secrets[endpoint["id"]], endpoint["url"]
+        text = to_json(body)
+        headers = {
+            "Content-Type": "application/json; charset=utf-8",
+            "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
+            "Stripe-Signature": WebhookSignature.generate_signature_header(text, secret),
+        }
+        return Message(url, headers, text.encode())
 
     def reset(self) -> None:
         self.later.clear()
@@ -75,6 +93,8 @@ class State:
         self.paid_out.clear()
         self.sessions_by_intent.clear()
         self.exchanges.clear()
+        self.endpoints = ()
+        self.endpoint_secrets = {}
         self._objects.clear()
 
     def put(self, account: str | None, obj: Object) -> Object:

@@ -69,7 +69,8 @@ class Exchange:
 
     ``platform`` and ``payee`` are what came to the balance of each, before ``fee``. ``commission``
     is our share of it, in the platform's currency, and ``commission_returned`` what of that went
-    back by now. ``rate`` is as the provider tells it.
+    back by now. ``rate`` is as the provider tells it. Where it was converted for the payee alone,
+    ``platform`` is in the charge's own currency, all else the payee's, and ``fee`` is 0.
     """
 
     currency: str
@@ -125,7 +126,8 @@ class ProviderPayment:
     account that receives. ``fee``, ``commission`` and ``balance_transaction`` are None until the
     provider has settled (Stripe's asynchronous capture). ``balance_transaction`` is the second half
     of the posting key. ``capture_before`` is when an authorization ends by itself. ``exchange``
-    instead of ``fee`` where it was settled in another currency. ``release_at`` is when the money is
+    instead of ``fee`` where it was settled in another currency, and beside it where only what the
+    payee got of a destination charge was converted. ``release_at`` is when the money is
     to be released, ``released`` that it is.
     """
 
@@ -194,8 +196,14 @@ class PaymentProvider(Protocol):
         """Make the provider's payment for ours."""
         ...
 
-    def read(self, provider_id: str, payee: PayeeItem) -> ProviderPayment:
-        """The payment as it is now."""
+    def read(
+        self, provider_id: str, payee: PayeeItem, *, is_plain: bool = False
+    ) -> ProviderPayment:
+        """The payment as it is now.
+
+        ``is_plain``: it has settled before our eyes and nothing was exchanged, which is not looked
+        for again.
+        """
         ...
 
     def capture(self, operation: Operation, provider_id: str, payee: PayeeItem) -> ProviderPayment:

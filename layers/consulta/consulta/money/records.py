@@ -65,7 +65,9 @@ class PaymentItem(TrackedItem):
     "amount", "fee", "rate", "commission", "commission_returned", "platform", "payee"}; amount and
     fee are the charge's there, in minor units of fx's currency; ``platform`` and ``payee`` are
     {"currency", "net"}, what the exchanges have brought to the balance of each so far, before that
-    fee; the commissions are in the platform's currency. ``fee`` itself is then 0.
+    fee; the commissions are in the platform's currency. ``fee`` itself is then 0. A destination
+    charge that was converted for its payee alone has its own fee, ``currency``, ``amount`` and
+    ``rate`` are the payee's, and ``platform`` what our commission lost, or gained, on its way.
     ``part`` says what of the order it pays: full, deposit or remainder. ``owed_to_payee``: what the
     platform holds of a destination charge's refunds that failed, and has to pass on.
     ``fraud_warning`` is the latest early fraud warning: {"id", "fraud_type", "actionable", "at"}.

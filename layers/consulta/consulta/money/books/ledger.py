@@ -6,7 +6,7 @@ edited: what has to be taken back is posted the other way round.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from consulta.core.money import proportion
@@ -495,6 +495,29 @@ class Leg:
     fee: int = 0
 
 
+def keeps_currency(charge: Charge, leg: Leg) -> bool:
+    """Whether a leg of the platform's stayed in its destination charge's currency.
+
+    Such a charge was converted for the payee alone: nothing in the platform's book goes through
+    ``fx`` but what our commission lost, or gained, on its way there and back.
+    """
+    return charge.destination and leg.currency == charge.currency
+
+
+def drift(charge: Charge, posting: Posting, leg: Leg) -> Leg:
+    """How much more came to the platform's balance than is posted, where it keeps its currency.
+
+    ``leg`` is all that came, before the provider's fee, which ``posting`` has.
+    """
+    places = {charge.ours(PENDING), charge.ours(AVAILABLE), FEE}
+    posted = sum(
+        entry.debit - entry.credit
+        for entry in posting.entries
+        if entry.book == PLATFORM and entry.account in places
+    )
+    return Leg(leg.currency, leg.net - posted)
+
+
 def exchanged(charge: Charge, posting: Posting, legs: Mapping[str, Leg]) -> list[Posting]:
     """A posting of what the provider has moved in another currency than the charge's.
 
@@ -502,24 +525,38 @@ def exchanged(charge: Charge, posting: Posting, legs: Mapping[str, Leg]) -> list
     or out of them, comes to ``fx`` (under ``<key>:exchange``); in the balance's own currency
     ``fx`` gives it, under the posting's own key, as the provider's balance transaction has it.
     What stays on ``fx`` in either currency is what the exchange has cost, or brought.
+
+    Where the platform's leg keeps the charge's currency (:func:`keeps_currency`) it is its
+    :func:`drift`: the platform's book is posted as it is, under the posting's own key, and only
+    the payee's goes through ``fx``, its own currency under ``<key>:<CUR>``.
     """
+    ours = legs.get(PLATFORM)
+    kept = ours if ours and keeps_currency(charge, ours) else None
     balances = {
         side(part) for side in (charge.ours, charge.theirs) for part in (PENDING, AVAILABLE)
     }
-    sums: dict[tuple[str, str], int] = {}
-    for entry in posting.entries:
-        place = entry.book, FX if entry.account in balances else entry.account
-        sums[place] = sums.get(place, 0) + entry.debit - entry.credit
-    entries = tuple(
-        Entry(book, account, max(amount, 0), max(-amount, 0))
-        for (book, account), amount in sums.items()
-        if amount
-    )
-    made = [Posting(Event.EXCHANGE, f"{posting.key}:exchange", posting.currency, entries)]
+    if kept:
+        entries = tuple(
+            replace(e, account=FX) if e.book != PLATFORM and e.account in balances else e
+            for e in posting.entries
+        ) + _entries([(PLATFORM, charge.ours(), FX, kept.net)])
+        made = [replace(posting, entries=entries)]
+    else:
+        sums: dict[tuple[str, str], int] = {}
+        for entry in posting.entries:
+            place = entry.book, FX if entry.account in balances else entry.account
+            sums[place] = sums.get(place, 0) + entry.debit - entry.credit
+        entries = tuple(
+            Entry(book, account, max(amount, 0), max(-amount, 0))
+            for (book, account), amount in sums.items()
+            if amount
+        )
+        made = [Posting(Event.EXCHANGE, f"{posting.key}:exchange", posting.currency, entries)]
     home = legs.get(PLATFORM if charge.destination else charge.book)
-    for currency in sorted({leg.currency for leg in legs.values()}):
+    moved = {book: leg for book, leg in legs.items() if leg is not kept}
+    for currency in sorted({leg.currency for leg in moved.values()}):
         moves: list[Move] = []
-        for book, leg in legs.items():
+        for book, leg in moved.items():
             balance = charge.ours() if book == PLATFORM else charge.theirs()
             if leg.currency == currency:
                 moves += [(book, balance, FX, leg.net), (book, FEE, balance, leg.fee)]

@@ -205,14 +205,16 @@ def expected(payment: PaymentItem, disputes: Iterable[DisputeItem] = ()) -> Bala
 
     charge, fee = charge_of(payment), int(payment.fee)
     # Where what is settled goes, in the charge's currency, and where it still is before that.
-    ours, theirs = (ledger.FX, ledger.FX) if payment.fx else (charge.ours(), charge.theirs())
+    ours, theirs = _settled_at(charge, payment.fx)
     waits = not payment.settled
     add(platform if charge.platform_pays_fees else book, ledger.FEE, fee)
     add(book, ledger.TAX_WITHHELD, int(payment.tax_withheld))
     add(platform, charge.ours(ledger.UNSETTLED) if waits else ours, commission)
     add(book, charge.theirs(ledger.UNSETTLED) if waits else theirs, captured - commission)
     # What goes back, and what the provider keeps, is always of what is settled or will be.
-    add(*((platform, ours) if charge.platform_pays_fees else (book, theirs)), -fee)
+    # A fee that was exchanged is not among the payment's.
+    payer = (platform, charge.ours()) if charge.platform_pays_fees else (book, charge.theirs())
+    add(*payer, -fee)
     add(platform, ours, -returned)
     add(book, theirs, returned - refunded - int(payment.tax_withheld))
     # Of refunds that failed, what has not been used for another since.
@@ -227,6 +229,14 @@ def expected(payment: PaymentItem, disputes: Iterable[DisputeItem] = ()) -> Bala
     if payment.fx:
         _add_exchange(balances, charge, payment.fx, found)
     return balances
+
+
+def _settled_at(charge: Charge, fx: dict[str, Any] | None) -> tuple[str, str]:
+    """The platform's account and the payee's for what is settled, in the charge's currency."""
+    if not fx:
+        return charge.ours(), charge.theirs()
+    kept = charge.destination and fx["platform"]["currency"] == charge.currency
+    return charge.ours() if kept else ledger.FX, ledger.FX
 
 
 def _add_dispute(

@@ -88,7 +88,13 @@ class MercadoPagoProvider:
         made = call("payment.create", payee, operation.key, "payment", "create", body)
         return normalised(made)
 
-    def read(self, provider_id: str, payee: PayeeItem) -> ProviderPayment:
+    def read(
+        self,
+        provider_id: str,
+        payee: PayeeItem,
+        *,
+        is_plain: bool = False,  # noqa: ARG002  # it exchanges nothing for sellers
+    ) -> ProviderPayment:
         """The payment, with its refunds, by the seller's token."""
         return normalised(call("payment.get", payee, "", "payment", "get", provider_id))
 

@@ -208,6 +208,8 @@ class Change:
         ):
             if leg is None:
                 continue
+            if side == "platform" and ledger.keeps_currency(charge, leg):
+                leg = ledger.drift(charge, posting, leg)  # noqa: PLW2901  # the rest is no exchange
             by_book[book] = leg
             known = fx.get(side)
             if known and known["currency"] != leg.currency:
@@ -277,7 +279,8 @@ class Change:
             return
         before = self.number("commission")
         moved = before if reading.commission is None else reading.commission
-        settled = Settlement(0 if exchange else (reading.fee or 0), reading.tax_withheld)
+        # Told in the charge's currency where only what the payee got was exchanged, or nothing was.
+        settled = Settlement(reading.fee or 0, reading.tax_withheld)
         returned = self.number("commission_returned")
         posting = ledger.charge_settled(
             charge_of(self.payment),
@@ -586,6 +589,9 @@ class Change:
         if not refund.fx:
             return None
         side = "platform" if self.payment.destination else "payee"
+        if refund.fx[side]["currency"] == self.payment.currency:
+            # It was paid, and came back, in its own: only the payee's part was exchanged.
+            return None
         back = made.came_back or int(refund.fx["paid"])
         leg = Leg(refund.fx[side]["currency"], back)
         return Legs(platform=leg) if self.payment.destination else Legs(payee=leg)

@@ -22,7 +22,12 @@ from consulta.money.paying.changes import Change
 from consulta.money.paying.operations import Kind
 from consulta.money.paying.orders import Order, claim, load, new_payment, payee_of, payment_id_of
 from consulta.money.paying.readings import Plan
-from consulta.money.provider import Operation, ProviderPayment, ProviderRefund
+from consulta.money.provider import (
+    Operation,
+    PaymentProvider,
+    ProviderPayment,
+    ProviderRefund,
+)
 from consulta.money.providers import provider_for
 from consulta.money.records import REFUND, PaymentItem, Provider, RefundItem, RefundState, State
 
@@ -81,7 +86,7 @@ def refresh(
         if seen is None:
             payment = payment or load(tenant, payment_id)
             adapter = provider_for(payment.provider)
-            reading = adapter.read(provider_id or str(payment.provider_id), payee_of(payment))
+            reading = _read(adapter, payment, provider_id or str(payment.provider_id))
         else:
             payment, reading = seen.payment, seen.reading
         if _is_second(payment, reading):
@@ -105,6 +110,12 @@ def refresh(
             try_settle(tenant, payment_id, by)
         return Result(tenant, payment_id, reading, plan.problem)
     raise AssertionError("attempts ends by raising Busy")
+
+
+def _read(adapter: PaymentProvider, payment: PaymentItem, provider_id: str) -> ProviderPayment:
+    """The provider's payment as it is now; how ours has settled is known, and stays."""
+    known = payment.settled and provider_id == payment.provider_id
+    return adapter.read(provider_id, payee_of(payment), is_plain=bool(known and not payment.fx))
 
 
 def reread(payment: PaymentItem, by: Actor) -> PaymentItem:

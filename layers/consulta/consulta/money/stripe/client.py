@@ -30,6 +30,11 @@ def _sdk() -> Any:
     return stripe
 
 
+def api_version() -> str:
+    """Pinned to what this SDK's types describe; the account's default plays no part."""
+    return str(_sdk().api_version)
+
+
 class StripeBase(settings.Settings):
     """Where Stripe's API is."""
 
@@ -41,8 +46,7 @@ def _client_of(api_key: str, base: str) -> Any:
     sdk = _sdk()
     return sdk.StripeClient(
         api_key,
-        # Pinned to what this SDK's types describe; the account's default plays no part.
-        stripe_version=sdk.api_version,
+        stripe_version=api_version(),
         base_addresses={"api": base},
         max_network_retries=RETRIES,
         http_client=sdk.RequestsClient(timeout=TIMEOUTS_S),

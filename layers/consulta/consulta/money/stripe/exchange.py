@@ -6,8 +6,11 @@ the charge's, its transfer's and that of the application fee, which Stripe conve
 the platform keeps another currency. Source: https://docs.stripe.com/currencies/conversions,
 https://docs.stripe.com/connect/currencies.
 
-Amounts are in minor units of each transaction's own currency. A charge that settles in its own
-currency, and whose transfer alone is converted, is not told from any other.
+A destination charge may settle in its own currency on the platform and still be converted for the
+payee: the transfer is in the charge's currency, and only the payment that it makes on the connected
+account says into which one, and at what rate.
+
+Amounts are in minor units of each transaction's own currency.
 """
 
 from dataclasses import replace
@@ -27,12 +30,18 @@ def told(
 ) -> ProviderPayment:
     """A reading with what it came to in the other currency; ``account``: of a direct charge.
 
-    Raises ProviderFailed, NotFound.
+    The same reading where neither balance has another currency than the charge. Raises
+    ProviderFailed, NotFound.
     """
     charge = intent["latest_charge"]
+    if not account and not charge.get("transfer"):
+        # Half of it is told: it counts as settled with its transfer, which tells the payee's.
+        return replace(reading, balance_transaction="")
+    exchange = _direct(charge) if account else _destination(charge)
+    if exchange is None:
+        return reading
     raw = {refund["id"]: refund for refund in refunds}
     made = tuple(_refunded(one, raw[one.id], account) for one in reading.refunds)
-    exchange = _direct(charge) if account else _destination(charge)
     return replace(reading, exchange=exchange, refunds=made)
 
 
@@ -92,29 +101,55 @@ def _direct(charge: dict[str, Any]) -> Exchange:
     return _exchange(charge, commission, returned, platform, replace(payee, fee=0))
 
 
-def _destination(charge: dict[str, Any]) -> Exchange:
-    """On the platform, which passes it on: what came, less what went, and our share of that."""
+def _destination(charge: dict[str, Any]) -> Exchange | None:
+    """On the platform, which passes it on: what came, less what went, and our share of that.
+
+    None where neither has another currency than the charge.
+    """
     came = leg_of(charge["balance_transaction"])
-    commission, returned = _commission(charge)
     with translated("transfers.retrieve"):
         found = client().v1.transfers.retrieve(charge["transfer"], {"expand": _EXPAND})
     transfer = found.to_dict()
+    brought = _received(transfer)
+    payee = leg_of(brought)
+    if came.currency == payee.currency == charge["currency"].upper():
+        return None
+    commission, returned = _commission(charge)
     went = leg_of(transfer["balance_transaction"])
     if {came.currency, went.currency, (commission or came).currency} != {came.currency}:
         raise ProviderFailed
     net = came.net + went.net + (commission.net if commission else 0)
-    payee = _received(transfer)
-    return _exchange(charge, commission, returned, Leg(came.currency, net), payee)
+    platform = Leg(came.currency, net)
+    if came.currency == charge["currency"].upper():
+        return _of_payee(brought, commission, returned, platform)
+    return _exchange(charge, commission, returned, platform, payee)
 
 
-def _received(transfer: dict[str, Any]) -> Leg:
-    """What a transfer came to at its destination."""
+def _of_payee(
+    brought: dict[str, Any], commission: Leg | None, returned: int, platform: Leg
+) -> Exchange:
+    """Converted for the payee alone; the provider's fee is the platform's, in its own currency."""
+    payee = leg_of(brought)
+    return Exchange(
+        currency=payee.currency,
+        amount=from_stripe(brought["amount"], payee.currency),
+        fee=0,
+        rate=str(brought["exchange_rate"]),
+        commission=commission.net if commission else 0,
+        platform=platform,
+        payee=payee,
+        commission_returned=returned,
+    )
+
+
+def _received(transfer: dict[str, Any]) -> dict[str, Any]:
+    """The balance transaction of what a transfer came to at its destination."""
     account = str(transfer["destination"])
     with translated("charges.retrieve"):
         found = client().v1.charges.retrieve(
             transfer["destination_payment"], {"expand": _EXPAND}, _options(account)
         )
-    return leg_of(found.to_dict()["balance_transaction"])
+    return dict(found.to_dict()["balance_transaction"])
 
 
 def _taken_back(reversal: dict[str, Any]) -> Leg:
@@ -180,4 +215,4 @@ def recovered(reversal: dict[str, Any]) -> Legs:
 def given_back(transfer: dict[str, Any]) -> Legs:
     """What a transfer of its own did to both balances."""
     went = leg_of(_transaction(transfer["balance_transaction"], ""))
-    return Legs(went, _received(transfer))
+    return Legs(went, leg_of(_received(transfer)))

@@ -7,6 +7,7 @@ The payer's device confirms with ``client_secret``; nothing is confirmed from he
 What Stripe is sent says nothing about anybody's health: ids, amounts, and a neutral description.
 """
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -143,7 +144,9 @@ class StripeProvider:
             intent = client().v1.payment_intents.create(params, options_of(payee, operation.key))
         return normalised(intent.to_dict(), (), account)
 
-    def read(self, provider_id: str, payee: PayeeItem) -> ProviderPayment:
+    def read(
+        self, provider_id: str, payee: PayeeItem, *, is_plain: bool = False
+    ) -> ProviderPayment:
         """The intent with its charge, settlement and refunds."""
         options = options_of(payee)
         with translated("payment_intents.retrieve"):
@@ -161,7 +164,7 @@ class StripeProvider:
                 )
                 refunds = [refund.to_dict() for refund in listed.auto_paging_iter()]
         reading = normalised(intent, refunds, account_of(payee))
-        if is_exchanged(intent):
+        if is_exchanged(intent) or (is_passed_on(intent) and not is_plain):
             from consulta.money.stripe import exchange as stripe_exchange  # noqa: PLC0415  # rare: most are not
 
             return stripe_exchange.told(reading, intent, refunds, options.get("stripe_account", ""))
@@ -176,7 +179,9 @@ class StripeProvider:
                 )
         except WrongState:
             return self.read(provider_id, payee)
-        return normalised(intent.to_dict(), (), account_of(payee))
+        made = normalised(intent.to_dict(), (), account_of(payee))
+        # What a destination charge came to at its payee is only known once it is read.
+        return replace(made, balance_transaction="") if is_passed_on(intent.to_dict()) else made
 
     def cancel(self, operation: Operation, provider_id: str, payee: PayeeItem) -> ProviderPayment:
         """Cancel the intent; where its state no longer allows it, what it is by now."""
@@ -353,6 +358,15 @@ def is_exchanged(intent: dict[str, Any]) -> bool:
     """Whether its charge has settled in another currency than its own."""
     settlement = (intent.get("latest_charge") or {}).get("balance_transaction") or {}
     return bool(settlement) and settlement["currency"] != intent["currency"]
+
+
+def is_passed_on(intent: dict[str, Any]) -> bool:
+    """Whether it is a destination charge that has settled.
+
+    Its transfer may have been converted for the payee alone, which nothing on the platform says.
+    """
+    settled = (intent.get("latest_charge") or {}).get("balance_transaction")
+    return bool(settled and (intent.get("transfer_data") or {}).get("destination"))
 
 
 def _commission(charge: dict[str, Any], settlement: dict[str, Any], currency: str) -> int | None:
