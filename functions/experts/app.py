@@ -1,8 +1,14 @@
 """Experts of a practice: /v1/experts."""
 
 from consulta.core.http import Api, Cursor, Id, IfMatch, Limit, needs
-from consulta.people import experts
-from consulta.people.schema.experts import ExpertOut, ExpertPage, ExpertPatch, SetupOut
+from consulta.people import experts, profile_views
+from consulta.people.schema.experts import (
+    ExpertOut,
+    ExpertPage,
+    ExpertPatch,
+    ProfileView,
+    SetupOut,
+)
 
 api = Api("experts")
 
@@ -47,6 +53,14 @@ def publish(expert_id: Id, if_match: IfMatch = None) -> ExpertOut:
 def unpublish(expert_id: Id, if_match: IfMatch = None) -> ExpertOut:
     """Hide the expert from patients; what is booked stays."""
     return api.ok(experts.unpublish(api.caller, expert_id, if_match))
+
+
+@api.post("/v1/experts/<expert_id>/views")
+@needs("experts:read")
+def view(expert_id: Id, body: ProfileView) -> None:
+    """A visitor has seen the profile: counted once a day; the practice's members are not."""
+    profile_views.record(api.caller, expert_id, body)
+    return api.no_content()
 
 
 lambda_handler = api.handler

@@ -80,6 +80,7 @@ def test_the_permissions_are_permissions() -> None:
     [
         ("PATIENT", "phone", "patients:read"),
         ("PATIENT", "notes", "notes:read"),
+        ("MESSAGE", "text", "messages:read"),
         ("APPOINTMENT", "cancel_note", "notes:read"),
         ("MEMBER", "email", "members:read"),
         ("SOMETHING_NEW", "email", "patients:read"),
@@ -97,6 +98,7 @@ def test_who_may_see_a_field(entity: str, name: str, expected: str | None) -> No
         ("PATIENT", {}, "x_1"),
         ("INVITATION", {"patient_id": "pat_1"}, "x_1"),
         ("APPOINTMENT", {"patient_id": "pat_1", "expert_id": "exp_1"}, "pat_1"),
+        ("MESSAGE", {"patient_id": "pat_1", "sender": "practice"}, "pat_1"),
         ("MEMBER", {"person_id": "sub-1"}, "sub-1"),
         ("EXPERT", {"member_id": "mem_1"}, "mem_1"),
         ("REPORT", {}, "prac_1"),

@@ -28,6 +28,7 @@ SECRET = frozenset(
 )
 
 PATIENTS, NOTES, MEMBERS = "patients:read", "notes:read", "members:read"
+MESSAGES = "messages:read"
 _SOUND_PERSONAL = {
     "email": PATIENTS,
     "name": PATIENTS,
@@ -47,6 +48,9 @@ PERSONAL: dict[str, dict[str, str]] = {
     "INVITATION": {**_STAFF, "expert": MEMBERS},
     "EXPERT": {"name": MEMBERS, "bio": MEMBERS, "title": MEMBERS},
     "NOTE": {"text": NOTES},
+    "MESSAGE": {"text": MESSAGES},
+    # What a patient tells of a visit, what they are answered, and why it was hidden.
+    "REVIEW": {"comment": PATIENTS, "reply": PATIENTS, "hidden_reason": PATIENTS},
     # Google names a calendar by its owner's address.
     "CALENDAR_CONNECTION": {"calendar_id": MEMBERS},
 }

@@ -35,6 +35,7 @@ NOT_ACTIVITY = (
     "MERCADOPAGO_TOKENS",
     "RECONCILIATION",
     "RECONCILIATION_DIFFERENCE",
+    "PROFILE_VIEWS",
     rows.EVENT,
 )
 # Rows under an item of another entity: their partition is that item's.

@@ -13,10 +13,19 @@ RETRIES = 4
 
 
 @cache
-def client(service: str, read_timeout: float = READ_TIMEOUT_S, retries: int = RETRIES) -> Any:
-    """The botocore client of ``service``; one per service and settings in this environment."""
+def client(
+    service: str,
+    read_timeout: float = READ_TIMEOUT_S,
+    retries: int = RETRIES,
+    endpoint: str | None = None,
+) -> Any:
+    """The botocore client of ``service``; one per service and settings in this environment.
+
+    ``endpoint`` is for what has an address of its own, as each WebSocket API has.
+    """
     return boto3.client(
         service,  # type: ignore[call-overload]  # boto3-stubs lists literals only
+        endpoint_url=endpoint,
         config=Config(
             connect_timeout=min(CONNECT_TIMEOUT_S, read_timeout),
             read_timeout=read_timeout,

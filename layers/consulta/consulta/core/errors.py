@@ -125,6 +125,12 @@ class Busy(Problem):
     status, type, title = 503, "busy", "Too many changes at once, try again"
 
 
+class Unavailable(Problem):
+    """What it is read from does not answer at the moment; the same call may be tried again."""
+
+    status, type, title = 503, "unavailable", "This cannot be read at the moment, try again"
+
+
 class ProviderFailed(Problem):
     """A provider did not answer, or refused our call for a reason of its own."""
 

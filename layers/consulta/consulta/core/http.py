@@ -4,6 +4,7 @@ Order of checks, each before the next is looked at: how often (429), 401, 403, t
 request (413, 400, 422), then the use case's own answers.
 """
 
+import hashlib
 import json
 from collections.abc import Callable
 from http import HTTPStatus
@@ -53,6 +54,10 @@ Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="At most this many i
 Cursor = Annotated[str | None, Query(max_length=2048, description="From the page before")]
 IfMatch = Annotated[
     str | None, Header(alias="If-Match", max_length=40, description="The ETag that was read")
+]
+IfNoneMatch = Annotated[
+    str | None,
+    Header(alias="If-None-Match", max_length=200, description="The ETag of what one has already"),
 ]
 IdempotencyKey = Annotated[
     str | None,
@@ -123,6 +128,18 @@ class Download(Exception):
     def __init__(self, body: bytes, content_type: str, name: str) -> None:
         super().__init__(name)
         self.body, self.content_type, self.name = body, content_type, name
+
+
+def etag_of(body: BaseModel, timeless: Any) -> str:
+    """An ETag of what a body says; ``timeless`` (fields to leave out) is when it was read."""
+    text = body.model_dump_json(exclude=timeless)
+    return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+
+
+def has_already(if_none_match: str | None, etag: str) -> bool:
+    """Whether ``If-None-Match`` names ``etag``, compared weakly (RFC 9110, 13.1.2)."""
+    named = (if_none_match or "").split(",")
+    return etag in (one.strip().removeprefix("W/") for one in named)
 
 
 class Api(APIGatewayHttpResolver):
@@ -402,6 +419,14 @@ class Api(APIGatewayHttpResolver):
         return Response(
             status, content_type="application/json", body=body, headers=all_headers, cookies=cookies
         )
+
+    def unless_known(
+        self, body: ApiModel, etag: str, if_none_match: str | None, max_age: int
+    ) -> Response[Any]:
+        """The answer, for the caller alone to keep; 304 where they have it already."""
+        if has_already(if_none_match, etag):
+            raise NotModified(etag)
+        return self.ok(body, headers={"ETag": etag}, max_age=max_age)
 
     def no_content(self) -> Response[Any]:
         """204."""

@@ -99,15 +99,23 @@ class Tenant:
     # the aggregates table
 
     def figures(self, subject: str, subject_id: str, period: str) -> Key:
-        """An aggregate of a PRACTICE, EXPERT, SERVICE or PATIENT.
+        """An aggregate of a subject: docs/figures.md lists them.
 
-        ``period`` is ``TOTAL``, ``M#yyyy-mm`` or ``D#yyyy-mm-dd``.
+        ``period`` is ``TOTAL``, ``M#yyyy-mm`` or ``D#yyyy-mm-dd``, and of one of many ``…#<id>``.
         """
         return Key(f"{self.prefix}FIGURES#{subject}#{_part(subject_id)}", period)
 
     def pair(self, name: str, left: str, right: str) -> Key:
         """How many live items join two things, for distinct counts."""
         return Key(f"{self.prefix}PAIR#{name}#{_part(left)}", _part(right))
+
+    def visits(self, patient: str) -> Key:
+        """In which months a patient came, for the retention of patients."""
+        return Key(f"{self.prefix}VISITS#{_part(patient)}")
+
+    def walk(self, segment: str) -> Key:
+        """How far a segment of the practice's walk through its items has come."""
+        return Key(f"{self.prefix}WALK", segment)
 
     # the audit table, and the keys that its personal fields are encrypted with (core table)
 
@@ -132,6 +140,20 @@ class Tenant:
         """What one item has contributed to the figures."""
         return Key(contribution_partition(self, shard(item_pk, CONTRIBUTION_SHARDS)), item_pk)
 
+    # the connections table
+
+    def connections(self) -> str:
+        """The partition of the practice's open WebSocket connections."""
+        return f"{self.prefix}CONNECTIONS"
+
+    def connection(self, kind: str, subject_id: str, connection_id: str) -> Key:
+        """One of them, by what its dashboard is of: a PRACTICE, EXPERT or PATIENT."""
+        return Key(self.connections(), f"{kind}#{_part(subject_id)}#{_part(connection_id)}")
+
+    def listening(self) -> Key:
+        """Until when somebody of the practice may be connected."""
+        return Key(f"{self.prefix}LISTENING")
+
     # the counters table
 
     def usage(self, month: str) -> str:
@@ -146,6 +168,11 @@ class Tenant:
     def used_by(self, principal: str) -> str:
         """The hours in which one principal was here, in the counters' own list."""
         return f"{self.prefix}USED_BY#{_part(principal)}"
+
+    def viewed(self, expert: str, day: date, visitor: str) -> Key:
+        """That a visitor has seen an expert's profile on a local day of the practice."""
+        part = f"{_part(expert)}#{day.isoformat()}#{_digest(visitor)}"
+        return Key(f"{self.prefix}VIEWED#{part}")
 
 
 def contribution_partition(tenant: Tenant, number: int) -> str:
@@ -270,6 +297,16 @@ def account_email(email_digest: str, account: str) -> Key:
 def plan_rates(plan_id: str) -> Key:
     """The rate table of one of the platform's plans: for all practices on it, and of none."""
     return Tenant("PLATFORM").sub("PLAN", plan_id, "RATES")
+
+
+def ticket(ticket_digest: str) -> Key:
+    """Who may open a WebSocket connection: a minute, once."""
+    return Key(f"TICKET#{_part(ticket_digest)}")
+
+
+def connection(connection_id: str) -> Key:
+    """Whose an open WebSocket connection is, for the gateway, which knows it by its id alone."""
+    return Key(f"CONNECTION#{_part(connection_id)}")
 
 
 def download(token_digest: str) -> Key:

@@ -37,6 +37,7 @@ _READ = {
     "slots:read",
     "appointments:read",
     "packages:read",
+    "reviews:read",
     "dashboard:read",
 }
 _STAFF_READ = _READ | {
@@ -56,6 +57,8 @@ _STAFF_WRITE = {
     "patients:write",
     "payments:write",
     "payments:manual",
+    # Patients write reviews, members answer them.
+    "reviews:write",
     "api_keys:write",
 }
 _MANAGE = {
@@ -72,7 +75,10 @@ _MANAGE = {
     "usage:read",
     "notes:read",
     "notes:write",
+    "messages:read",
+    "messages:write",
     "reports:write",
+    "reviews:moderate",
     "connect:read",
     "connect:write",
     "ledger:read",
@@ -89,7 +95,7 @@ GRANTS: dict[Role, frozenset[str]] = {
         | _STAFF_WRITE
         | {"patients:read", "payments:read", "availability:write", "experts:write"}
         | {"services:write", "account_sessions:write", "connect:read", "connect:write"}
-        | {"notes:read", "notes:write"}
+        | {"notes:read", "notes:write", "messages:read", "messages:write"}
     ),
     Role.BILLING: frozenset(
         (_STAFF_READ - {"patients:read"})
@@ -99,8 +105,9 @@ GRANTS: dict[Role, frozenset[str]] = {
     Role.VIEWER: frozenset(_STAFF_READ | {"account_sessions:write"}),
     Role.PATIENT: frozenset(
         _READ
-        | {"appointments:write", "packages:write", "calendars:write"}
+        | {"appointments:write", "packages:write", "calendars:write", "reviews:write"}
         | {"payments:read", "payments:write", "account_sessions:write"}
+        | {"messages:read", "messages:write"}
     ),
     Role.OPERATOR: frozenset(
         {"practices:write", "practices:read", "account_sessions:write"}

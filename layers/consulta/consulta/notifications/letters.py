@@ -25,6 +25,7 @@ from consulta.people.records import (
     PatientItem,
     PracticeItem,
 )
+from consulta.people.thread_records import ThreadItem
 from consulta.scheduling import series_records
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem, Status
 from consulta.scheduling.series_records import SeriesItem
@@ -51,21 +52,23 @@ class People:
     member: MemberItem | None
 
     @classmethod
-    def read(cls, tenant: Tenant, patient_id: str, expert_id: str) -> "People | None":
+    def read(cls, tenant: Tenant, patient_id: str, expert_id: str | None) -> "People | None":
         """Two reads; None where the practice is gone."""
         practice_key = tenant.item(PRACTICE, tenant.practice)
-        patient_key, expert_key = tenant.item(PATIENT, patient_id), tenant.item(EXPERT, expert_id)
-        found = table.batch_get_raw([practice_key, patient_key, expert_key])
+        patient_key = tenant.item(PATIENT, patient_id)
+        expert_key = tenant.item(EXPERT, expert_id) if expert_id else None
+        found = table.batch_get_raw([key for key in (practice_key, patient_key, expert_key) if key])
         if practice_key not in found:
             return None
         patient = PatientItem.read(found[patient_key]) if patient_key in found else None
-        expert = ExpertItem.read(found[expert_key]) if expert_key in found else None
+        known = found.get(expert_key) if expert_key else None
+        expert = ExpertItem.read(known) if known else None
         member = table.get(MemberItem, tenant.item(MEMBER, expert.member_id)) if expert else None
         return cls(PracticeItem.read(found[practice_key]), patient, expert, member)
 
     @classmethod
     def about(
-        cls, item: AppointmentItem | SeriesItem, expert_id: str | None = None
+        cls, item: AppointmentItem | SeriesItem | ThreadItem, expert_id: str | None = None
     ) -> "People | None":
         """Those of an item; with another expert than it has, where ``expert_id`` is given."""
         return cls.read(item.tenant, item.patient_id, expert_id or item.expert_id)
@@ -125,6 +128,18 @@ def about_warning(due: Due, payment: PaymentItem, practice: PracticeItem) -> Let
         practice=practice.name,
         when=texts.when(payment.paid_at or payment.created_at, payment.zone, language),
         link=link("payments", payment.item_id),
+    )
+    text = texts.letter(due, facts, language)
+    return Letter(text.subject, text.text)
+
+
+def about_message(due: Due, thread: ThreadItem, practice: PracticeItem) -> Letter:
+    """That there is something to read; who wrote it, and what, is behind the link."""
+    language = texts.language_of(practice.country)
+    facts = texts.Facts(
+        practice=practice.name,
+        when=texts.when(thread.last_at, thread.zone, language),
+        link=link("messages", thread.item_id),
     )
     text = texts.letter(due, facts, language)
     return Letter(text.subject, text.text)

@@ -32,10 +32,13 @@ class Kind(StrEnum):
     EXPERT_REPLACED = "expert_replaced"
     EXPERT_SERIES = "expert_series"
     FRAUD_WARNING = "fraud_warning"
+    MESSAGE = "message"
+    EXPERT_MESSAGE = "expert_message"
+    PRACTICE_MESSAGE = "practice_message"
 
 
-# To those members who may give money back, each by name: ``n`` is the member's id.
-TO_STAFF = frozenset({Kind.FRAUD_WARNING})
+# To those members who may do something about it, each by name: ``n`` begins with the member's id.
+TO_STAFF = frozenset({Kind.FRAUD_WARNING, Kind.PRACTICE_MESSAGE})
 TO_EXPERT = frozenset(
     {
         Kind.APPROVAL_REQUESTED,
@@ -44,6 +47,7 @@ TO_EXPERT = frozenset(
         Kind.EXPERT_CANCELLED,
         Kind.EXPERT_REPLACED,
         Kind.EXPERT_SERIES,
+        Kind.EXPERT_MESSAGE,
     }
 )
 # Due by one event alone, whatever the appointment is now: only that event says they no longer are.

@@ -13,6 +13,7 @@ from datetime import datetime
 from consulta.core.bus import Event
 from consulta.core.time import from_text
 from consulta.notifications.records import TO_EXPERT, TO_STAFF, Kind
+from consulta.people.thread_records import Side, ThreadItem
 from consulta.scheduling.records import OPEN, AppointmentItem, Approval, Status
 
 _BOOKED = frozenset({Kind.BOOKED, Kind.APPROVED, Kind.RESCHEDULED})
@@ -78,6 +79,23 @@ def replaced(item: AppointmentItem, event: Event, at: datetime) -> Due | None:
     if from_text(event.start_was) <= at:
         return None
     return Due(Kind.EXPERT_REPLACED, str(event.version))
+
+
+def of_thread(thread: ThreadItem) -> list[Due]:
+    """The notices of a thread as it is: one a side, for as long as that side was not there again.
+
+    ``n`` is how many messages there were when it was: with the next one after its return, another
+    notice is due. Where the thread is with the practice as a whole, ``n`` is each member's own.
+    """
+    if thread.ended_at is not None:
+        return []
+    to_practice = Kind.EXPERT_MESSAGE if thread.expert_id else Kind.PRACTICE_MESSAGE
+    kinds = {Side.PATIENT: Kind.MESSAGE, Side.PRACTICE: to_practice}
+    return [
+        Due(kind, str(thread.seen(side)))
+        for side, kind in kinds.items()
+        if thread.unread(side) and thread.sent(side.other) > thread.seen(side)
+    ]
 
 
 def _held(item: AppointmentItem, at: datetime) -> list[Due]:

@@ -164,6 +164,19 @@ _OPENINGS: dict[Language, dict[str, _Opening]] = {
             "cannot reach them, giving all of it back now comes before a dispute and its fee. If "
             "you know that it is right, there is nothing to be done.",
         ),
+        Kind.MESSAGE: (
+            "You have a new message",
+            "{practice} has written to you. Open the link below to read the message and answer it.",
+        ),
+        Kind.EXPERT_MESSAGE: (
+            "A message waits for you",
+            "You have a new message at {practice}. Open the link below to read it and answer it.",
+        ),
+        Kind.PRACTICE_MESSAGE: (
+            "A message to the practice",
+            "Somebody has written to {practice}. Open the link below to read the message and "
+            "answer it.",
+        ),
     },
     "es": {
         Kind.HOLD: (
@@ -245,6 +258,20 @@ _OPENINGS: dict[Language, dict[str, _Opening]] = {
             "hizo su titular. Todavía no se ha retirado nada. Si no conoces a quien pagó, o no "
             "puedes contactarle, devolver todo ahora se adelanta a una disputa y a su comisión. "
             "Si sabes que el pago es correcto, no hace falta hacer nada.",
+        ),
+        Kind.MESSAGE: (
+            "Tienes un mensaje nuevo",
+            "{practice} te escribió. Abre el enlace de abajo para leer el mensaje y responder.",
+        ),
+        Kind.EXPERT_MESSAGE: (
+            "Te espera un mensaje",
+            "Tienes un mensaje nuevo en {practice}. Abre el enlace de abajo para leerlo y "
+            "responder.",
+        ),
+        Kind.PRACTICE_MESSAGE: (
+            "Un mensaje para el consultorio",
+            "Alguien escribió a {practice}. Abre el enlace de abajo para leer el mensaje y "
+            "responder.",
         ),
     },
     "pt": {
@@ -334,6 +361,18 @@ _OPENINGS: dict[Language, dict[str, _Opening]] = {
             "feita pelo titular. Nada foi retirado ainda. Se não conhece quem pagou, ou não "
             "consegue entrar em contato, devolver tudo agora evita uma contestação e a sua taxa. "
             "Se sabe que o pagamento está certo, não é preciso fazer nada.",
+        ),
+        Kind.MESSAGE: (
+            "Tem uma mensagem nova",
+            "{practice} escreveu-lhe. Abra o link abaixo para ler a mensagem e responder.",
+        ),
+        Kind.EXPERT_MESSAGE: (
+            "Há uma mensagem à sua espera",
+            "Tem uma mensagem nova em {practice}. Abra o link abaixo para a ler e responder.",
+        ),
+        Kind.PRACTICE_MESSAGE: (
+            "Uma mensagem para o consultório",
+            "Alguém escreveu a {practice}. Abra o link abaixo para ler a mensagem e responder.",
         ),
     },
 }

@@ -21,6 +21,7 @@ from consulta.core import mail, table
 from consulta.core.bus import Event
 from consulta.core.item import Actor
 from consulta.core.observe import count, failure, logger
+from consulta.core.permissions import ALL_APPOINTMENTS
 from consulta.core.time import from_text, now
 from consulta.money.paying.placing import SLOT_LOST
 from consulta.money.records import (
@@ -34,9 +35,10 @@ from consulta.money.records import (
 from consulta.notifications import claims, letters, rules, staff
 from consulta.notifications.claims import NotYet
 from consulta.notifications.letters import Letter, People
-from consulta.notifications.records import Kind, NotificationItem, State
+from consulta.notifications.records import TO_STAFF, Kind, NotificationItem, State, key_of
 from consulta.notifications.rules import Due
 from consulta.people.records import PRACTICE, MemberItem, PatientItem, PracticeItem
+from consulta.people.thread_records import THREAD, ThreadItem
 from consulta.scheduling.records import APPOINTMENT, SERIES, AppointmentItem
 from consulta.scheduling.series_records import SeriesItem, SeriesStatus
 
@@ -67,6 +69,7 @@ def handle(event: Event, by: Actor) -> None:
         REFUND: _refund,
         SERIES: _series,
         FRAUD_WARNING: _fraud_warning,
+        THREAD: _thread,
     }.get(event.entity)
     if tell:
         tell(event, by)
@@ -163,6 +166,53 @@ def _fraud_warning(event: Event, by: Actor) -> None:
         raise again
 
 
+def _thread(event: Event, by: Actor) -> None:
+    """Something is to be read, of which its reader was not told since they were last there."""
+    thread = table.get(ThreadItem, event.key)
+    due = rules.of_thread(thread) if thread else []
+    if thread is None or not due:
+        return
+    again: NotYet | Postponed | None = None
+    for one in due:
+        try:
+            if one.kind in TO_STAFF:
+                _tell_staff(thread, one, by)
+            else:
+                # Over the years there are many notices of one thread: only this one is looked at.
+                notice = _notice(thread, one)
+                desk = Desk(thread, by, {one: notice} if notice else {})
+                desk.tell(
+                    [one], lambda what, who: letters.about_message(what, thread, who.practice)
+                )
+        except (NotYet, Postponed) as later:
+            again = later
+    if again:
+        raise again
+
+
+def _tell_staff(thread: ThreadItem, due: Due, by: Actor) -> None:
+    """Each member who may answer what was written to the practice as a whole."""
+    practice = table.get(PracticeItem, thread.tenant.item(PRACTICE, thread.tenant.practice))
+    if practice is None:
+        return
+    again: NotYet | Postponed | None = None
+    for member in staff.who_may(thread.tenant, "messages:write", ALL_APPOINTMENTS):
+        own = Due(due.kind, f"{member.item_id}.{due.n}")
+        try:
+            taken = claims.take(thread, own, _notice(thread, own), by)
+            if taken:
+                write = partial(letters.about_message, own, thread, practice)
+                _send(taken, str(member.email), write, by)
+        except (NotYet, Postponed) as later:
+            again = later
+    if again:
+        raise again
+
+
+def _notice(thread: ThreadItem, due: Due) -> NotificationItem | None:
+    return table.get(NotificationItem, key_of(thread, due.kind, due.n))
+
+
 Write = Callable[[Due, People], Letter]
 
 
@@ -170,7 +220,7 @@ Write = Callable[[Due, People], Letter]
 class Desk:
     """Telling about one item, with the notices that it has already."""
 
-    item: AppointmentItem | SeriesItem
+    item: AppointmentItem | SeriesItem | ThreadItem
     by: Actor
     notices: dict[Due, NotificationItem]
 

@@ -11,7 +11,7 @@ from consulta.core.identity import Principal
 from consulta.core.item import Actor
 from consulta.core.keys import Tenant
 from consulta.core.time import local_day, now, to_text
-from consulta.people import practices, writes
+from consulta.people import practices, threads, writes
 from consulta.people.contact import fold_name, to_e164
 from consulta.people.records import PATIENT, PatientItem, PracticeItem
 from consulta.people.schema.patients import (
@@ -171,8 +171,8 @@ def delete(by: Principal, patient_id: str, if_match: str | None) -> None:
     """Take a patient out of lists and searches; phone and email are free for another.
 
     The item stays, since figures and appointments rest on it. Appointments that are still to come
-    stay booked: cancelling them is a decision of its own, with a refund. Raises NotFound,
-    PreconditionFailed, Conflict.
+    stay booked: cancelling them is a decision of its own, with a refund. Messages are found no
+    more. Raises NotFound, PreconditionFailed, Conflict.
     """
     tenant = by.tenant
     patient = _load(tenant, patient_id)
@@ -188,6 +188,7 @@ def delete(by: Principal, patient_id: str, if_match: str | None) -> None:
             remove=["l2pk", "l2sk"],
         ),
         *_moves(tenant, patient, {"phone": None, "email": None}),
+        *threads.endings(tenant, patient_id, by.actor),
     ]
     try:
         table.transact(actions)

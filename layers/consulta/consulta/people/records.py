@@ -15,6 +15,7 @@ from consulta.core.item import InstantAttribute, Item, ListedItem
 PRACTICE, MEMBER, EXPERT, PATIENT = "PRACTICE", "MEMBER", "EXPERT", "PATIENT"
 API_KEY = "API_KEY"
 ROLE, INVITATION = "ROLE", "INVITATION"
+PROFILE_VIEWS = "PROFILE_VIEWS"
 
 
 class PracticeItem(Item):
@@ -105,6 +106,20 @@ class ExpertItem(ListedItem):
     identity_verified = BooleanAttribute(default=False)
     payments_ready = BooleanAttribute(default=False)
     calendar_connected = BooleanAttribute(default=False)
+
+
+class ProfileViewsItem(Item):
+    """How many visitors saw an expert's profile on one local day of the practice's ``zone``.
+
+    Its id is ``<expert id>.<yyyy-mm-dd>``. ``views`` and ``version`` are only ever added to.
+    """
+
+    expert_id = UnicodeAttribute()
+    local_date = UnicodeAttribute()
+    zone = UnicodeAttribute()
+    views = NumberAttribute()
+    walkpk = UnicodeAttribute()
+    walksk = UnicodeAttribute()
 
 
 class PatientItem(ListedItem):

@@ -1,8 +1,8 @@
 """Experts' profiles and their set-up."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from consulta.core.fields import Name, Text, Zone
 from consulta.core.http import ApiModel, Id
@@ -46,6 +46,21 @@ class ExpertPage(ApiModel):
 
     items: list[ExpertOut]
     next_cursor: str | None
+
+
+class ProfileView(ApiModel):
+    """Somebody has seen a profile.
+
+    ``visitor`` is for API keys: an id of the website's own, the same for one visitor all day, and
+    nothing that says who they are. Patients who are signed in are visitors themselves.
+    """
+
+    visitor: (
+        Annotated[
+            str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")
+        ]
+        | None
+    ) = None
 
 
 class SetupStepOut(ApiModel):
