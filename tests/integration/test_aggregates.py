@@ -98,9 +98,11 @@ def test_one_booking_writes_few_rows(faults: Faults, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(table, "transact", measured)
     for version, status in enumerate(("held", "confirmed", "completed"), start=1):
         assert process(records(of_practice(1, status=status, version=version))) == []
-    # Ten rows of figures, the contribution row, and with the first booking two pairs; each row is
-    # under 1 KB and so two write units inside a transaction.
-    assert sizes == [11, 13, 11]
+    # Each row is under 1 KB and so two write units inside a transaction. Thirteen rows of figures
+    # and the contribution row; with the booking two pairs (made on another day than it is on, three
+    # to six rows more); and when it has taken place four beside the other experts' and patients',
+    # the patient's visits and their cohort.
+    assert sizes == [14, 16, 20]
 
 
 def test_large_work_is_cut_to_what_a_transaction_takes(faults: Faults) -> None:
@@ -232,6 +234,34 @@ def test_older_code_does_not_undo_newer_figures(
     assert parked(queue) == [key(APPOINTMENT, "appt_1").pk]
 
 
+def test_a_new_practices_figures_are_complete_from_its_first_day(faults: Faults) -> None:
+    directory = {**table.raw_key(TENANT.item(PRACTICE, PRACTICE_ID)), "version": {"N": "1"}}
+    made, changed = record(0, directory), record(1, directory, directory)
+    state = (PRACTICE, PRACTICE_ID, figures.WALK)
+    assert process([changed]) == []
+    assert not figures.is_complete(read(state)[0])
+    faults.next("TransactWriteItems", Faults.lost_answer)
+    assert process([made, made]) == []
+    assert figures.is_complete(read(state)[0])
+
+
+@pytest.mark.parametrize(
+    ("done", "figure", "complete"),
+    [
+        (1, "open", True),
+        (1, "earned.EUR", False),
+        (2, "earned.EUR", True),
+        (2, "payment_status.paid", False),
+        (3, "payment_status.paid", True),
+    ],
+)
+def test_a_figure_is_complete_from_the_generation_that_brought_it(
+    done: int, figure: str, *, complete: bool
+) -> None:
+    assert figures.is_complete(figures.Figures({"done": done}), figure) is complete
+    assert figures.is_complete(figures.Figures({"done": done}), "open", figure) is complete
+
+
 # ------------------------------------------------------------------------------------- the repair
 
 
@@ -254,7 +284,7 @@ def test_a_repair_settles_what_the_item_is_now(tables: Any) -> None:
 def test_messages_that_cannot_be_settled_come_again(tables: Any) -> None:
     put(tables, of_practice(1), of_practice(2) | {"price": {"S": "a lot"}})
     good, bad = (key(APPOINTMENT, f"appt_{n}").pk for n in (1, 2))
-    messages = [message("m1", "no json"), message("m2", {"pk": "P#prac_1#SERVICE#srv_1"})]
+    messages = [message("m1", "no json"), message("m2", {"pk": "P#prac_1#EXPERT#exp_1"})]
     messages += [message("m3", {"pk": bad}), message("m4", {"pk": good}), message("m5", ["pk"])]
     assert repair(messages) == ["m1", "m2", "m5", "m3"]
     assert total()["open"] == 1
@@ -293,7 +323,7 @@ def test_a_new_figure_is_incomplete_until_its_walk_has_ended(
         )
 
     monkeypatch.setitem(contributions.ENTITIES, APPOINTMENT, with_new_figure)
-    monkeypatch.setattr(contributions, "GENERATION", 2)
+    monkeypatch.setattr(contributions, "GENERATION", contributions.GENERATION + 1)
     state = (PRACTICE, PRACTICE_ID, figures.WALK)
     assert not figures.is_complete(read(state)[0])
     walk.walk(TENANT)
@@ -304,7 +334,7 @@ def test_a_new_figure_is_incomplete_until_its_walk_has_ended(
 def test_an_item_that_cannot_be_counted_leaves_the_walk_incomplete(
     tables: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contributions, "GENERATION", 2)
+    monkeypatch.setattr(contributions, "GENERATION", contributions.GENERATION + 1)
     put(tables, of_practice(1), of_practice(2) | {"price": {"S": "a lot"}})
     assert walk.walk(TENANT).unreadable == 1
     assert total()["open"] == 1

@@ -6,6 +6,7 @@ from typing import Any
 from consulta.core.item import Actor
 from consulta.core.keys import Key, Tenant
 from consulta.core.table import Raw
+from consulta.core.time import to_text
 from consulta.money.disputes.records import DISPUTE, DisputeItem
 from consulta.money.records import (
     PAYMENT,
@@ -15,8 +16,10 @@ from consulta.money.records import (
     PostingItem,
     RefundItem,
 )
-from consulta.people.records import PATIENT, PatientItem
-from consulta.scheduling.records import APPOINTMENT, AppointmentItem
+from consulta.people.records import PATIENT, PROFILE_VIEWS, PatientItem, ProfileViewsItem
+from consulta.people.thread_records import THREAD, ThreadItem
+from consulta.scheduling.records import APPOINTMENT, SERVICE, AppointmentItem, ServiceItem
+from consulta.scheduling.review_records import REVIEW, ReviewItem
 
 PRACTICE_ID = "prac_01JC0000000000000000000000"
 TENANT = Tenant(PRACTICE_ID)
@@ -98,6 +101,35 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "local_date": "2026-11-22",
     },
     PATIENT: {"name": "Ana", "local_date": "2026-11-19"},
+    SERVICE: {
+        "name": "Session",
+        "duration_s": 3000,
+        "price": 5000,
+        "currency": "EUR",
+        "expert_ids": ["exp_1", "exp_2"],
+    },
+    REVIEW: WHO
+    | {
+        "appointment_id": "appt_1",
+        "rating": 4,
+        "zone": "Europe/Lisbon",
+        "local_date": "2026-11-24",
+    },
+    THREAD: {
+        "patient_id": "pat_1",
+        "expert_id": "exp_1",
+        "zone": "Europe/Lisbon",
+        "unread_practice": 3,
+        "unread_patient": 2,
+        "last_at": AT,
+        "last_from": "patient",
+    },
+    PROFILE_VIEWS: {
+        "expert_id": "exp_1",
+        "zone": "Europe/Lisbon",
+        "local_date": "2026-11-25",
+        "views": 7,
+    },
 }
 MODELS = {
     APPOINTMENT: AppointmentItem,
@@ -106,6 +138,10 @@ MODELS = {
     DISPUTE: DisputeItem,
     POSTING: PostingItem,
     PATIENT: PatientItem,
+    SERVICE: ServiceItem,
+    REVIEW: ReviewItem,
+    THREAD: ThreadItem,
+    PROFILE_VIEWS: ProfileViewsItem,
 }
 
 
@@ -118,6 +154,7 @@ def image(
     entity: str, item_id: str = "1", version: int = 1, tenant: Tenant = TENANT, **changes: Any
 ) -> Raw:
     """An item with the defaults of its entity, except for ``changes``; None takes one out."""
+    made = changes.pop("created_at", AT)
     values = {name: v for name, v in (DEFAULTS[entity] | changes).items() if v is not None}
     lists = {
         name: f"{tenant.prefix}LIST#{name[:2]}" if name.endswith("pk") else item_id
@@ -134,7 +171,7 @@ def image(
         **(lists | values),
     )
     # The stream gives plain maps; the model's are of a type of its own.
-    return dict(item.serialize())
+    return dict(item.serialize()) | {"created_at": {"S": to_text(made)}}
 
 
 def record(number: int, new: Raw | None, old: Raw | None = None) -> dict[str, Any]:

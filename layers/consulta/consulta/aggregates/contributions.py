@@ -1,40 +1,65 @@
 """What each item contributes to which figure: pure, and the one place where a figure is defined.
 
-A new figure is a line in one of the functions at the end of this module, a higher ``GENERATION``,
-a row in docs/figures.md, and a rebuild (``python -m consulta_cli rebuild``).
+A new figure is a line in one of the functions at the end of this module, a higher ``GENERATION``, a
+line in ``SINCE``, a row in docs/figures.md, and a walk of what is older (``consulta backfill``).
 
 Everything a contribution depends on is stamped on the item itself, so that the same image gives the
 same figures today and in a walk two years from now.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import date
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from consulta.aggregates.images import Image, Malformed, Reader, number_in
 from consulta.core.keys import ITEM, Key, parse_item, tenant_of
 from consulta.money.disputes.records import DISPUTE, INQUIRIES
 from consulta.money.records import PAYMENT, POSTING, REFUND, Provider, RefundState, State
-from consulta.people.records import EXPERT, PATIENT, PRACTICE
-from consulta.scheduling.records import APPOINTMENT, BOOKED, OPEN, SERVICE, Status
+from consulta.people.records import EXPERT, PATIENT, PRACTICE, PROFILE_VIEWS
+from consulta.people.thread_records import THREAD
+from consulta.scheduling.records import (
+    APPOINTMENT,
+    BOOKED,
+    OPEN,
+    SERVICE,
+    PaymentStatus,
+    Status,
+)
+from consulta.scheduling.review_records import REVIEW, ReviewStatus
 
 # The version of this module's meaning. It rises with every change of what an item contributes.
-GENERATION = 2
+GENERATION = 3
+# From which generation on a figure is counted; the others, from the first. What is older than that
+# is missing in it until a walk of its practice has ended.
+SINCE = {
+    **dict.fromkeys(("balance", "earned"), 2),
+    **dict.fromkeys(
+        (
+            *("payment_status", "scheduled", "paid", "paid_completed", "made", "visited"),
+            *("services", "reviews", "rating", "rated", "unread", "views"),
+        ),
+        3,
+    ),
+}
 
 TOTAL = "TOTAL"
 
 # Figures that not every period has, so TOTAL = Σ MONTH = Σ DAY is not asked of them: distinct
 # counts cannot be added up, what awaits payment has no day yet, hours are only inside days.
-NOT_ADDITIVE = {"unique_patients", "unique_experts", "awaiting", "patients", "hour", "balance"}
+NOT_ADDITIVE = {
+    *("unique_patients", "unique_experts", "awaiting", "patients", "hour", "balance"),
+    *("services", "unread"),
+}
 # The ledger's balances: a row per book (``PAYEE:<id>``, ``PLAT``) of the practice.
 BOOK, BALANCE = "BOOK", "balance"
+# All services, experts or patients of a practice side by side: rows ``D#2026-11-21#<id>`` and
+# ``M#2026-11#<id>``, so that one range answers who had most in any stretch of days.
+SERVICES, EXPERTS, PATIENTS = "SERVICES", "EXPERTS", "PATIENTS"
+MEMBERS = frozenset({SERVICES, EXPERTS, PATIENTS})
+# Patients by the month of their first visit: a row per such month, ``visited.<months later>``.
+COHORT, VISITED = "COHORT", "visited"
 
-Image = Mapping[str, Mapping[str, Any]]
 Vector = dict[str, int]
-
-
-class Malformed(ValueError):
-    """An item without what its figures depend on. The text names the attribute, never its value."""
 
 
 class AggregateKey(NamedTuple):
@@ -68,12 +93,30 @@ DISTINCT = {
 }
 
 
+class Visit(NamedTuple):
+    """A month in which a patient came; of all of a patient's months the first says which cohort."""
+
+    patient: str
+    month: str
+
+
+def cohort_of(practice: str, months: Iterable[str]) -> dict[AggregateKey, Vector]:
+    """What a patient who came in these months counts for: one in each, months after the first."""
+    numbers = sorted(int(month[:4]) * 12 + int(month[5:]) for month in months)
+    if not numbers:
+        return {}
+    year, month = divmod(numbers[0] - 1, 12)
+    key = AggregateKey(COHORT, practice, f"M#{year:04}-{month + 1:02}")
+    return {key: {f"{VISITED}.{number - numbers[0]}": 1 for number in numbers}}
+
+
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """All that one item adds: vectors by row, and pairs (1 each). Without zeros."""
+    """All that one item adds: vectors by row, pairs and visits (1 each). Without zeros."""
 
     figures: dict[AggregateKey, Vector] = field(default_factory=dict)
     pairs: dict[Pair, int] = field(default_factory=dict)
+    visits: dict[Visit, int] = field(default_factory=dict)
 
 
 NOTHING = Contribution()
@@ -94,89 +137,17 @@ def contribution(pk: str, image: Image | None) -> Contribution:
     if image is None:
         return NOTHING
     entity, _ = parse_item(pk)
-    return ENTITIES[entity](_Reader(image, tenant_of(pk).practice))
+    return ENTITIES[entity](Reader(image, tenant_of(pk).practice))
 
 
 def version_of(image: Image) -> int:
     """The item's version. Raises Malformed."""
-    return _number(image, "version")
+    return number_in(image, "version")
 
 
 def is_additive(name: str) -> bool:
     """Whether a figure's total is the sum of its months, and of its days where it has days."""
     return name.partition(".")[0] not in NOT_ADDITIVE
-
-
-# ------------------------------------------------------------------------------------- reading
-
-
-def _number(image: Image, name: str) -> int:
-    try:
-        return int(image[name]["N"])
-    except (KeyError, TypeError, ValueError):
-        raise Malformed(f"attribute {name}") from None
-
-
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """An image, read strictly: what is not there or not of its kind is Malformed."""
-
-    image: Image
-    practice: str
-
-    def text(self, name: str) -> str:
-        value = self.image.get(name, {}).get("S")
-        # A separator inside an id would reach another subject's row.
-        if not isinstance(value, str) or not value or "#" in value:
-            raise Malformed(f"attribute {name}")
-        return value
-
-    def number(self, name: str) -> int:
-        return _number(self.image, name)
-
-    def flag(self, name: str) -> bool:
-        return self.image.get(name, {}).get("BOOL") is True
-
-    def credited(self, accounts: frozenset[str]) -> int:
-        """What a posting's entries credit to ``accounts``, less what they debit."""
-        try:
-            return sum(
-                int(entry["M"]["credit"]["N"]) - int(entry["M"]["debit"]["N"])
-                for entry in self.image["entries"]["L"]
-                if entry["M"]["account"]["S"] in accounts
-            )
-        except (KeyError, TypeError, ValueError):
-            raise Malformed("attribute entries") from None
-
-    def balances(self) -> dict[str, dict[str, int]]:
-        """By a posting's books and kinds of account: debits less credits."""
-        # A dashboard names figures and never reads a posting: it need not import the ledger.
-        from consulta.money.books.ledger import kind_of  # noqa: PLC0415
-
-        found: dict[str, dict[str, int]] = {}
-        try:
-            for entry in self.image["entries"]["L"]:
-                book, account = entry["M"]["book"]["S"], kind_of(entry["M"]["account"]["S"])
-                sums = found.setdefault(book, {})
-                moved = int(entry["M"]["debit"]["N"]) - int(entry["M"]["credit"]["N"])
-                sums[account] = sums.get(account, 0) + moved
-        except (KeyError, TypeError, ValueError):
-            raise Malformed("attribute entries") from None
-        if any("#" in book for book in found):
-            raise Malformed("attribute entries")
-        return found
-
-    def has(self, name: str) -> bool:
-        """Whether it is set: PynamoDB leaves None out, an update writes it as NULL."""
-        return name in self.image and "NULL" not in self.image[name]
-
-    def day(self) -> str:
-        """The stamped local day, ``yyyy-mm-dd``."""
-        text = self.text("local_date")
-        try:
-            return date.fromisoformat(text).isoformat()
-        except ValueError:
-            raise Malformed("attribute local_date") from None
 
 
 def _without_zeros(vector: Vector) -> Vector:
@@ -202,7 +173,24 @@ def _daily(
     yield from _monthly(subject, subject_id, day, vector)
 
 
-def _contribution(*parts: Rows, pairs: Iterable[Pair] = ()) -> Contribution:
+def _members(subject: str, practice: str, item_id: str, day: str, vector: Vector) -> Rows:
+    """One of many of the practice, beside the others of the same day and month."""
+    yield AggregateKey(subject, practice, f"D#{day}#{item_id}"), vector
+    yield AggregateKey(subject, practice, f"M#{day[:7]}#{item_id}"), vector
+
+
+def _everybody(item: Reader, day: str, vector: Vector) -> list[Rows]:
+    """Beside the others: its service, its expert and its patient."""
+    who = {SERVICES: "service_id", EXPERTS: "expert_id", PATIENTS: "patient_id"}
+    return [
+        _members(subject, item.practice, item.text(name), day, vector)
+        for subject, name in who.items()
+    ]
+
+
+def _contribution(
+    *parts: Rows, pairs: Iterable[Pair] = (), visits: Iterable[Visit] = ()
+) -> Contribution:
     """Put parts together; several may name the same row."""
     figures: dict[AggregateKey, Vector] = {}
     for part in parts:
@@ -212,43 +200,72 @@ def _contribution(*parts: Rows, pairs: Iterable[Pair] = ()) -> Contribution:
                 row[name] = row.get(name, 0) + value
     kept = {key: _without_zeros(vector) for key, vector in figures.items()}
     return Contribution(
-        {key: vector for key, vector in kept.items() if vector}, dict.fromkeys(pairs, 1)
+        {key: vector for key, vector in kept.items() if vector},
+        dict.fromkeys(pairs, 1),
+        dict.fromkeys(visits, 1),
     )
 
 
 # ------------------------------------------------------------------------- the figures themselves
 
 
-STATUSES = frozenset(Status)
+STATUSES, PAYMENT_STATUSES = frozenset(Status), frozenset(PaymentStatus)
+ATTENDED = frozenset({Status.COMPLETED, Status.NO_SHOW})
+_PAID = frozenset({PaymentStatus.PAID, PaymentStatus.PARTIALLY_REFUNDED})
 
 
-def _appointment(item: _Reader) -> Contribution:
+def _appointment(item: Reader) -> Contribution:
     practice, expert = item.practice, item.text("expert_id")
     patient, service = item.text("patient_id"), item.text("service_id")
-    status, day = item.text("status"), item.day()
+    status, payment_status = item.text("status"), item.text("payment_status")
+    day, price = item.day(), item.number("price")
     if status not in STATUSES:
         raise Malformed("attribute status")
+    if payment_status not in PAYMENT_STATUSES:
+        raise Malformed("attribute payment_status")
     booked = status in BOOKED
+    # What became an appointment, whatever came of it. A hold never did, given up or run out.
+    given_up = item.has("cancelled_from") and item.text("cancelled_from") == Status.HELD
+    scheduled = booked or (status == Status.CANCELLED and not given_up)
     vector = {f"status.{status}": 1, "open": int(status in OPEN)}
-    hour = {}
+    hour, made = Vector(), Vector()
     if booked:
-        vector[f"value.{item.text('currency')}"] = item.number("price")
+        vector[f"value.{item.text('currency')}"] = price
         hour[f"hour.{item.number('local_hour'):02d}"] = 1
+    funnel = dict(vector)
+    if scheduled:
+        paid = not price or payment_status in _PAID
+        funnel |= {
+            f"payment_status.{payment_status}": 1,
+            "scheduled": 1,
+            "paid": int(paid),
+            "paid_completed": int(paid and status == Status.COMPLETED),
+        }
+        made = {"made": 1}
+    attended = {f"status.{status}": int(status in ATTENDED)}
+    came = [Visit(patient, day[:7])] if status == Status.COMPLETED else []
+    made_on = item.made_on()
     return _contribution(
-        _daily(PRACTICE, practice, day, vector, hour),
-        _daily(EXPERT, expert, day, vector, hour),
-        _monthly(SERVICE, service, day, vector),
+        _daily(PRACTICE, practice, day, funnel, hour),
+        _daily(EXPERT, expert, day, funnel, hour),
+        _daily(SERVICE, service, day, funnel),
         _monthly(PATIENT, patient, day, vector),
+        _daily(PRACTICE, practice, made_on, made),
+        _daily(EXPERT, expert, made_on, made),
+        _members(SERVICES, practice, service, day, vector),
+        _members(EXPERTS, practice, expert, day, attended),
+        _members(PATIENTS, practice, patient, day, attended),
         pairs=[
             Pair(EXPERT_PATIENT, expert, patient),
             Pair(PRACTICE_PATIENT, practice, patient),
         ]
         if booked
         else [],
+        visits=came,
     )
 
 
-def _payment(item: _Reader) -> Contribution:
+def _payment(item: Reader) -> Contribution:
     practice, expert = item.practice, item.text("expert_id")
     currency = item.text("currency")
     captured, state = item.number("captured"), item.text("state")
@@ -269,15 +286,17 @@ def _payment(item: _Reader) -> Contribution:
         "payments": 1,
         f"payments.{currency}": 1,
     }
+    collected = {f"collected.{currency}": captured, "payments": 1}
     return _contribution(
         _daily(PRACTICE, practice, day, vector),
         _daily(EXPERT, expert, day, vector),
-        _monthly(SERVICE, item.text("service_id"), day, {f"collected.{currency}": captured}),
+        _daily(SERVICE, item.text("service_id"), day, collected),
         _monthly(PATIENT, item.text("patient_id"), day, {f"spent.{currency}": captured}),
+        *_everybody(item, day, collected),
     )
 
 
-def _refund(item: _Reader) -> Contribution:
+def _refund(item: Reader) -> Contribution:
     failed, commission = item.text("state") == RefundState.FAILED, item.number("commission")
     if failed and commission:
         # Its money came back, our commission that went with it did not.
@@ -298,12 +317,13 @@ def _refund(item: _Reader) -> Contribution:
     return _contribution(
         _daily(PRACTICE, item.practice, day, vector),
         _daily(EXPERT, item.text("expert_id"), day, vector),
-        _monthly(SERVICE, item.text("service_id"), day, refunded),
+        _daily(SERVICE, item.text("service_id"), day, refunded),
         _monthly(PATIENT, item.text("patient_id"), day, refunded),
+        *_everybody(item, day, refunded),
     )
 
 
-def _dispute(item: _Reader) -> Contribution:
+def _dispute(item: Reader) -> Contribution:
     """An inquiry is none: nothing is taken before it becomes one."""
     if item.text("status") in INQUIRIES:
         return NOTHING
@@ -314,7 +334,7 @@ def _dispute(item: _Reader) -> Contribution:
     )
 
 
-def _posting(item: _Reader) -> Contribution:
+def _posting(item: Reader) -> Contribution:
     """Every account's balance; and by day what became revenue, less what of it was taken back."""
     from consulta.money.books.ledger import REVENUE, TAX_OUT  # noqa: PLC0415  # as for the balances
 
@@ -333,7 +353,7 @@ def _posting(item: _Reader) -> Contribution:
     )
 
 
-def _patient(item: _Reader) -> Contribution:
+def _patient(item: Reader) -> Contribution:
     if item.has("deleted_at"):
         return NOTHING
     practice = item.practice
@@ -343,11 +363,58 @@ def _patient(item: _Reader) -> Contribution:
     )
 
 
-ENTITIES: dict[str, Callable[[_Reader], Contribution]] = {
+def _service(item: Reader) -> Contribution:
+    if item.has("deleted_at") or not item.flag("active"):
+        return NOTHING
+    one = {"services": 1}
+    experts = [_total(EXPERT, expert, one) for expert in dict.fromkeys(item.texts("expert_ids"))]
+    return _contribution(_total(PRACTICE, item.practice, one), *experts)
+
+
+def _review(item: Reader) -> Contribution:
+    if item.text("status") != ReviewStatus.PUBLISHED or item.has("deleted_at"):
+        return NOTHING
+    rating, day = item.number("rating"), item.day()
+    vector = {"reviews": 1, "rating": rating, f"rated.{rating}": 1}
+    return _contribution(
+        _daily(PRACTICE, item.practice, day, vector),
+        _daily(EXPERT, item.text("expert_id"), day, vector),
+        _daily(SERVICE, item.text("service_id"), day, vector),
+    )
+
+
+def _thread(item: Reader) -> Contribution:
+    """What is not read yet, on either side; a thread without an expert is the whole practice's.
+
+    That of a deleted patient nobody finds any more.
+    """
+    if item.has("ended_at"):
+        return NOTHING
+    theirs = {"unread": item.number("unread_practice")}
+    rows = [_total(PRACTICE, item.practice, theirs)]
+    if item.has("expert_id"):
+        rows.append(_total(EXPERT, item.text("expert_id"), theirs))
+    own = {"unread": item.number("unread_patient")}
+    return _contribution(*rows, _total(PATIENT, item.text("patient_id"), own))
+
+
+def _profile_views(item: Reader) -> Contribution:
+    vector, day = {"views": item.number("views")}, item.day()
+    return _contribution(
+        _daily(PRACTICE, item.practice, day, vector),
+        _daily(EXPERT, item.text("expert_id"), day, vector),
+    )
+
+
+ENTITIES: dict[str, Callable[[Reader], Contribution]] = {
     APPOINTMENT: _appointment,
     PAYMENT: _payment,
     REFUND: _refund,
     DISPUTE: _dispute,
     POSTING: _posting,
     PATIENT: _patient,
+    SERVICE: _service,
+    REVIEW: _review,
+    THREAD: _thread,
+    PROFILE_VIEWS: _profile_views,
 }

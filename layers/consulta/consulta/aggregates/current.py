@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from consulta.aggregates import engine
-from consulta.aggregates.contributions import Malformed
+from consulta.aggregates.images import Malformed
 from consulta.core import table
 from consulta.core.keys import Key, Tenant
 from consulta.core.observe import failure

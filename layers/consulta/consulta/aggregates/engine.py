@@ -14,18 +14,22 @@ from consulta.aggregates.contributions import (
     NOTHING,
     AggregateKey,
     Contribution,
-    Image,
     Pair,
     Vector,
+    Visit,
+    cohort_of,
     contribution,
     version_of,
 )
+from consulta.aggregates.images import Image
 from consulta.aggregates.rows import (
     Remembered,
+    Visits,
     aggregates_table,
     encode,
     figures_key,
     pair_key,
+    visits_key,
 )
 from consulta.core import table
 from consulta.core.errors import Busy
@@ -109,12 +113,17 @@ class _Move:
     was: Remembered
     figures: dict[AggregateKey, Vector]
     pairs: dict[Pair, int]
+    visits: dict[Visit, int]
 
     @property
-    def rows(self) -> set[AggregateKey | Pair | str]:
-        """Every row that it may write; merged with others it can be fewer, never more."""
+    def rows(self) -> set[object]:
+        """Every row that it may write; merged with others it can be fewer, never more.
+
+        A visit writes its patient's row and those of two cohorts, the one left and the one joined.
+        """
         counts = {key for pair in self.pairs for key, _ in pair.counted_in()}
-        return {self.change.pk, *self.figures, *self.pairs, *counts}
+        cohorts = {(visit.patient, n) for visit in self.visits for n in range(3)}
+        return {self.change.pk, *self.figures, *self.pairs, *counts, *cohorts}
 
 
 def _moves(tenant: Tenant, pending: dict[str, Change]) -> list[_Move]:
@@ -130,13 +139,20 @@ def _moves(tenant: Tenant, pending: dict[str, Change]) -> list[_Move]:
         new, old = change.contribution, was.contribution
         if (was.ord, was.gen) == (change.ord, mine) and new == old:
             continue
-        figures: dict[AggregateKey, Vector] = {}
-        for key in new.figures.keys() | old.figures.keys():
-            delta = _difference(new.figures.get(key, {}), old.figures.get(key, {}))
-            if delta:
-                figures[key] = delta
-        moves.append(_Move(change, was, figures, _difference(new.pairs, old.pairs)))
+        figures = _differences(new.figures, old.figures)
+        pairs, visits = _difference(new.pairs, old.pairs), _difference(new.visits, old.visits)
+        moves.append(_Move(change, was, figures, pairs, visits))
     return moves
+
+
+def _differences(
+    new: dict[AggregateKey, Vector], old: dict[AggregateKey, Vector]
+) -> dict[AggregateKey, Vector]:
+    """Row by row, of those that differ."""
+    deltas = {
+        key: _difference(new.get(key, {}), old.get(key, {})) for key in new.keys() | old.keys()
+    }
+    return {key: delta for key, delta in deltas.items() if delta}
 
 
 def _difference[K](new: dict[K, int], old: dict[K, int]) -> dict[K, int]:
@@ -146,14 +162,14 @@ def _difference[K](new: dict[K, int], old: dict[K, int]) -> dict[K, int]:
 
 def _write(tenant: Tenant, moves: Sequence[_Move], size: int) -> tuple[dict[str, Change], int]:
     """One transaction per chunk; gives what is to be tried again, and in what size."""
-    live = _live_items(tenant, {pair for move in moves for pair in move.pairs})
+    known = _known(tenant, moves)
     again: dict[str, Change] = {}
     next_size = size
     for chunk in _chunks(moves, size):
-        merged = _merge(chunk, live)
+        merged = _merge(tenant, chunk, known)
         try:
             # One try only: after a conflict, a throttle or a lost answer the rows are read again.
-            table.transact(_actions(tenant, chunk, merged, live), deadline_s=0)
+            table.transact(_actions(tenant, chunk, merged, known), deadline_s=0)
         except table.ConditionFailed:
             again.update((move.change.pk, move.change) for move in chunk)
         except Busy:
@@ -161,22 +177,37 @@ def _write(tenant: Tenant, moves: Sequence[_Move], size: int) -> tuple[dict[str,
             next_size = max(1, size // 2)
         else:
             for pair, delta in merged.pairs.items():
-                live[pair] += delta
+                known.pairs[pair] += delta
+            for patient, deltas in merged.visits.items():
+                known.visits[patient] = known.visits[patient].moved(deltas)
     return again, next_size
 
 
-def _live_items(tenant: Tenant, pairs: set[Pair]) -> dict[Pair, int]:
-    """How many live items join each pair now; no row counts as 0."""
-    keys = {pair: pair_key(tenant, pair) for pair in pairs}
-    if not keys:
-        return {}
-    found = table.batch_get_raw(list(keys.values()), table=aggregates_table())
-    return {pair: int(found[key]["n"]["N"]) if key in found else 0 for pair, key in keys.items()}
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Counts that are written as they were read plus a change: nobody else's may come between.
+
+    How many live items join each pair, and each patient's visits by month.
+    """
+
+    pairs: dict[Pair, int]
+    visits: dict[str, Visits]
+
+
+def _known(tenant: Tenant, moves: Sequence[_Move]) -> _Known:
+    pairs = {pair: pair_key(tenant, pair) for move in moves for pair in move.pairs}
+    patients = {one.patient: visits_key(tenant, one.patient) for m in moves for one in m.visits}
+    keys = [*pairs.values(), *patients.values()]
+    found = table.batch_get_raw(keys, table=aggregates_table()) if keys else {}
+    return _Known(
+        {pair: int(found[key]["n"]["N"]) if key in found else 0 for pair, key in pairs.items()},
+        {patient: Visits.read(found.get(key)) for patient, key in patients.items()},
+    )
 
 
 def _chunks(moves: Sequence[_Move], size: int) -> Iterator[list[_Move]]:
     chunk: list[_Move] = []
-    rows: set[AggregateKey | Pair | str] = set()
+    rows: set[object] = set()
     for move in moves:
         if chunk and (len(chunk) == size or len(rows | move.rows) > table.TRANSACT_MAX):
             yield chunk
@@ -189,15 +220,17 @@ def _chunks(moves: Sequence[_Move], size: int) -> Iterator[list[_Move]]:
 
 @dataclass(frozen=True, slots=True)
 class _Merged:
-    """What a chunk changes in all; without zeros."""
+    """What a chunk changes in all; what cancels out is an empty vector, or 0."""
 
     figures: dict[AggregateKey, Vector]
     pairs: dict[Pair, int]
+    visits: dict[str, dict[str, int]]
 
 
-def _merge(chunk: Sequence[_Move], live: dict[Pair, int]) -> _Merged:
+def _merge(tenant: Tenant, chunk: Sequence[_Move], known: _Known) -> _Merged:
     figures: dict[AggregateKey, Vector] = {}
     pairs: dict[Pair, int] = {}
+    visits: dict[str, dict[str, int]] = {}
 
     def add(key: AggregateKey, name: str, delta: int) -> None:
         row = figures.setdefault(key, {})
@@ -209,34 +242,63 @@ def _merge(chunk: Sequence[_Move], live: dict[Pair, int]) -> _Merged:
                 add(key, name, delta)
         for pair, delta in move.pairs.items():
             pairs[pair] = pairs.get(pair, 0) + delta
-    pairs = {pair: delta for pair, delta in pairs.items() if delta}
+        for (patient, month), delta in move.visits.items():
+            months = visits.setdefault(patient, {})
+            months[month] = months.get(month, 0) + delta
     for pair, delta in pairs.items():
-        crossing = int(live[pair] + delta > 0) - int(live[pair] > 0)
+        was = known.pairs[pair]
+        crossing = int(was + delta > 0) - int(was > 0)
         for key, name in pair.counted_in() if crossing else ():
             add(key, name, crossing)
+    for patient, months in visits.items():
+        before = known.visits[patient]
+        new, old = before.moved(months).came, before.came
+        cohorts = cohort_of(tenant.practice, new), cohort_of(tenant.practice, old)
+        for key, vector in _differences(*cohorts).items():
+            for name, delta in vector.items():
+                add(key, name, delta)
+    # A row whose changes cancel out has changed all the same: a repair must see that.
     kept = {key: {n: d for n, d in vector.items() if d} for key, vector in figures.items()}
-    return _Merged({key: vector for key, vector in kept.items() if vector}, pairs)
+    return _Merged(kept, pairs, visits)
 
 
 def _actions(
-    tenant: Tenant, chunk: Sequence[_Move], merged: _Merged, live: dict[Pair, int]
+    tenant: Tenant, chunk: Sequence[_Move], merged: _Merged, known: _Known
 ) -> list[table.Action]:
     name, at = aggregates_table(), to_text(now())
     actions = [_remember(tenant, move, at) for move in chunk]
     for pair, delta in merged.pairs.items():
-        was = live[pair]
+        was = known.pairs[pair]
         actions.append(
             table.update(
                 pair_key(tenant, pair),
                 set_={"n": was + delta},
+                add={"rev": 1},
                 condition="n = :was" if was else "attribute_not_exists(pk) OR n = :was",
                 values={":was": was},
                 table=name,
                 label="pair",
             )
         )
+    for patient, deltas in merged.visits.items():
+        visits = known.visits[patient].moved(deltas)
+        actions.append(
+            table.update(
+                visits_key(tenant, patient),
+                set_={"rev": visits.rev, **{month: visits.months[month] for month in deltas}},
+                condition="rev = :was" if visits.rev > 1 else "attribute_not_exists(pk)",
+                values={":was": visits.rev - 1} if visits.rev > 1 else None,
+                table=name,
+                label="visits",
+            )
+        )
     actions.extend(
-        table.update(figures_key(tenant, key), set_={"updated_at": at}, add=vector, table=name)
+        table.update(
+            figures_key(tenant, key),
+            set_={"updated_at": at},
+            add={**vector, "rev": 1},
+            table=name,
+        )
         for key, vector in merged.figures.items()
     )
     return actions

@@ -1,7 +1,7 @@
 """Reading figures: what dashboards and reports are made of. Never reads history.
 
-Subjects are ``PRACTICE``, ``EXPERT``, ``SERVICE`` and ``PATIENT``; docs/figures.md lists what each
-row holds. Money figures end in their currency: ``collected.EUR``, in minor units.
+docs/figures.md lists the subjects and what each row holds. Money figures end in their currency:
+``collected.EUR``, in minor units.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,6 +16,7 @@ from consulta.core.money import Money
 from consulta.core.table import Raw
 
 PAGE = 500
+REV = "rev"
 
 
 class Figures(dict[str, int]):
@@ -45,7 +46,7 @@ class Figures(dict[str, int]):
         """The row of DynamoDB's attribute map."""
         if raw is None:
             return cls()
-        values = {name: int(value["N"]) for name, value in raw.items() if "N" in value}
+        values = {n: int(value["N"]) for n, value in raw.items() if "N" in value and n != REV}
         return cls(values, raw.get("updated_at", {}).get("S"))
 
 
@@ -90,19 +91,42 @@ def months(
     return {date.fromisoformat(f"{period[2:]}-01"): figures for period, figures in rows}
 
 
+def by_member(
+    tenant: Tenant, subject: str, first: date, last: date, *, months: bool = False
+) -> list[tuple[date, str, Figures]]:
+    """All SERVICES, EXPERTS or PATIENTS of a practice side by side: (day, id, row), in order.
+
+    The days ``first`` to ``last``, or the months of both, each by its first day. One range, as
+    long as those who had anything on those days.
+    """
+    period = month if months else day
+    # "~" comes after every id.
+    rows = _range(
+        tenant, AggregateKey(subject, tenant.practice, period(first)), f"{period(last)}#~"
+    )
+    found = []
+    for where, row in rows:
+        _, on, member = where.split("#", 2)
+        found.append((date.fromisoformat(f"{on}-01" if months else on), member, row))
+    return found
+
+
 def _range(tenant: Tenant, first: AggregateKey, last: str) -> Iterable[tuple[str, Figures]]:
     low = figures_key(tenant, first)
     query = table.Query(low.pk, low=low.sk, high=last, table=aggregates_table())
     return ((raw["sk"]["S"], Figures.of(raw)) for raw in query.all(PAGE))
 
 
-def is_complete(walk: Figures) -> bool:
-    """Whether a practice's walk for the present figures has ended.
+def is_complete(walk: Figures, *names: str) -> bool:
+    """Whether these figures count every older item too; without names, whether all figures do.
 
-    ``walk`` is the practice's row of the period ``WALK``. Until then older items may be missing in
-    a figure that is new. The first generation needs no walk: every item was counted as it came.
+    ``walk`` is the practice's row of the period ``WALK``: until the walk of a new figure has ended,
+    older items may be missing in it. The first generation needs no walk: every item was counted as
+    it came. Names may be with or without what comes after their dot.
     """
-    return walk.get("done", 1) >= contributions.GENERATION
+    since = (contributions.SINCE.get(name.partition(".")[0], 1) for name in names)
+    wanted = max(since) if names else contributions.GENERATION
+    return walk.get("done", 1) >= wanted
 
 
 def latest(rows: Iterable[Figures]) -> str | None:
@@ -114,6 +138,7 @@ __all__ = [
     "TOTAL",
     "WALK",
     "Figures",
+    "by_member",
     "day",
     "days",
     "is_complete",

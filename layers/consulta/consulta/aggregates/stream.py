@@ -2,25 +2,34 @@
 
 A record that cannot be processed is parked: its key goes to the repair queue and the record counts
 as done, so that one bad item does not hold up everything behind it in its shard.
+
+Whoever has a dashboard open is told once the figures are there (docs/realtime.md): told before,
+they would read the old ones again.
 """
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from consulta.aggregates import engine
-from consulta.aggregates.contributions import Malformed, contributes
+from consulta.aggregates import engine, walk
+from consulta.aggregates.contributions import BOOK, AggregateKey, Contribution, contributes
+from consulta.aggregates.images import Image, Malformed
 from consulta.core import aws, settings
 from consulta.core.errors import Busy
-from consulta.core.keys import Key, Tenant, tenant_of
+from consulta.core.keys import Key, Tenant, parse_item, tenant_of
 from consulta.core.observe import count, failure, logger
+from consulta.people.records import EXPERT, PATIENT, PRACTICE
+from consulta.realtime import telling
 
 # Of the function's 60 s. Practices whose turn does not come in time are delivered again.
 BUDGET_S = 40.0
 SEND_BATCH_MAX = 10
+_DASHBOARDS = frozenset({PRACTICE, EXPERT, PATIENT})
+# Books of payees; the platform's own is no dashboard's.
+_PAYEE = "PAYEE:"
 
 # What DynamoDB answers to a write that it will never take, whenever it is sent.
 _REFUSED = {"ValidationException", "TransactionCanceledException"}
@@ -35,10 +44,11 @@ class StreamSettings(settings.Settings):
 
 
 class Delivery(NamedTuple):
-    """One record: the id to report it by (a sequence number), and what it says."""
+    """One record: the id to report it by (a sequence number), what it says, and what was before."""
 
     record_id: str
     change: engine.Change
+    old: Image | None = None
 
 
 Park = Callable[[str], None]
@@ -48,27 +58,50 @@ def process(records: Sequence[Record]) -> list[str]:
     """Apply a batch. Gives the sequence numbers of the records to be delivered again."""
     parked: dict[str, str] = {}
     parts: dict[Tenant, list[Delivery]] = {}
+    failed: list[str] = []
     for record in records:
         found = record["dynamodb"]
         key = Key(found["Keys"]["pk"]["S"], found["Keys"]["sk"]["S"])
+        number = found["SequenceNumber"]
+        if record.get("eventName") == "INSERT" and _is_practice(key):
+            failed += _begun(tenant_of(key.pk), number)
         if not contributes(key):
             continue
-        number = found["SequenceNumber"]
         try:
             change = change_of(record)
         except Malformed as error:
             failure("a record cannot be processed", error, item=key.pk)
             parked[number] = key.pk
         else:
-            parts.setdefault(tenant_of(key.pk), []).append(Delivery(number, change))
+            delivery = Delivery(number, change, found.get("OldImage"))
+            parts.setdefault(tenant_of(key.pk), []).append(delivery)
     end = time.monotonic() + BUDGET_S
-    failed: list[str] = []
     for tenant, deliveries in parts.items():
         failed += _apply_part(tenant, deliveries, end, parked)
     failed += park(parked)
+    # A batch that took all its time has none left for this: the next one tells.
+    if time.monotonic() < end:
+        _tell(parts, {*failed, *parked})
     if failed:
         count("FiguresRetried", len(failed))
     return failed
+
+
+def _is_practice(key: Key) -> bool:
+    if not key.pk.startswith("P#"):
+        return False
+    tenant = tenant_of(key.pk)
+    return key == tenant.item(PRACTICE, tenant.practice)
+
+
+def _begun(tenant: Tenant, number: str) -> list[str]:
+    """A new practice's figures are complete from its first day. Gives what has failed."""
+    try:
+        walk.begin(tenant)
+    except (Busy, BotoCoreError, ClientError) as error:
+        failure("a practice's figures cannot be begun", error, practice=tenant.practice)
+        return [number]
+    return []
 
 
 def change_of(record: Record) -> engine.Change:
@@ -112,6 +145,57 @@ def _apply_part(
 def _again(tenant: Tenant, deliveries: Sequence[Delivery], error: Exception) -> list[str]:
     failure("a practice's records are to come again", error, practice=tenant.practice)
     return [delivery.record_id for delivery in deliveries]
+
+
+def _tell(parts: Mapping[Tenant, Sequence[Delivery]], unapplied: set[str]) -> None:
+    """Tell of what was applied, where somebody is connected. Best effort."""
+    applied = {
+        tenant: done
+        for tenant, deliveries in parts.items()
+        if (done := [each for each in deliveries if each.record_id not in unapplied])
+    }
+    try:
+        listening = telling.listening(applied)
+        telling.tell({tenant: _changed(tenant, applied[tenant]) for tenant in listening})
+    except Exception as error:  # noqa: BLE001  # the figures are right: nothing may bring them again
+        failure("nobody was told that dashboards changed", error)
+        count("DashboardsUntold", len(applied))
+
+
+def _changed(tenant: Tenant, deliveries: Sequence[Delivery]) -> dict[str, set[str]]:
+    """Entity → the dashboards that its items are or were part of."""
+    found: dict[str, set[str]] = {}
+    for delivery in deliveries:
+        change = delivery.change
+        contributions = [change.contribution, *_before(delivery)]
+        subjects = {
+            subject
+            for contribution in contributions
+            for key in contribution.figures
+            for subject in _subjects(tenant, key)
+        }
+        if subjects:
+            found.setdefault(parse_item(change.pk)[0], set()).update(subjects)
+    return found
+
+
+def _before(delivery: Delivery) -> list[Contribution]:
+    """What an item contributed: its expert, say, may have been another."""
+    if delivery.old is None:
+        return []
+    try:
+        return [engine.as_of(delivery.change.pk, delivery.old).contribution]
+    except Malformed:
+        return []
+
+
+def _subjects(tenant: Tenant, key: AggregateKey) -> Iterator[str]:
+    if key.subject in _DASHBOARDS:
+        yield f"{key.subject}#{key.subject_id}"
+    elif key.subject == BOOK and key.subject_id.startswith(_PAYEE):
+        # A payee is an expert or the practice, which sees everybody's.
+        yield f"{EXPERT}#{key.subject_id.removeprefix(_PAYEE)}"
+        yield f"{PRACTICE}#{tenant.practice}"
 
 
 def park(parked: dict[str, str]) -> list[str]:

@@ -1,7 +1,7 @@
 """Proves a practice's figures: everything is computed again from the items and compared.
 
 1. every item's contribution against its contribution row;
-2. the sums of the contribution rows against the rows of figures and the pairs;
+2. the sums of the contribution rows against the rows of figures, the pairs and the visits;
 3. each total against the sum of its months, and of its days.
 
 It may run beside live traffic: only what two readings in a row agree on is reported.
@@ -9,33 +9,31 @@ It may run beside live traffic: only what two readings in a row agree on is repo
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from itertools import batched
+from threading import Event, Lock
 from typing import NamedTuple
 
 from consulta.aggregates import current, engine
 from consulta.aggregates.contributions import (
+    COHORT,
     ENTITIES,
-    EXPERT_PATIENT,
+    MEMBERS,
     NOTHING,
-    PRACTICE_PATIENT,
     TOTAL,
     AggregateKey,
     Contribution,
     Pair,
+    Visit,
     is_additive,
 )
 from consulta.aggregates.figures import Figures
-from consulta.aggregates.rows import (
-    WALK,
-    Remembered,
-    aggregates_table,
-    figures_key,
-    pair_key,
-)
-from consulta.core import table
-from consulta.core.keys import CONTRIBUTION_SHARDS, Tenant, contribution_partition
-from consulta.people.records import EXPERT, PATIENT, PRACTICE
+from consulta.aggregates.parallel import each
+from consulta.aggregates.rows import Visits
+from consulta.aggregates.sums import SHARDS, Rows, Target, listed, remembered, stored, sums_of
+from consulta.core.keys import Tenant
+from consulta.core.table import Raw
+from consulta.people.records import EXPERT, PRACTICE
 from consulta.scheduling.records import SERVICE
 
 PAGE = 100
@@ -56,25 +54,42 @@ class Difference(NamedTuple):
 Watch = Callable[[int], None]
 
 
-def verify(tenant: Tenant, watch: Watch = lambda _: None) -> list[Difference]:
+def verify(tenant: Tenant, watch: Watch = lambda _: None, *, workers: int = 1) -> list[Difference]:
     """Every difference in one practice's figures; none where all is right.
 
-    ``watch`` is called with the number of items after each page. Reads everything: for operators.
+    ``watch`` is called with the number of items after each page, by one thread at a time. Reads
+    everything: for operators.
     """
+    lock, stop = Lock(), Event()
     differences: list[Difference] = []
     seen: set[str] = set()
-    for pks in batched(_items(tenant), PAGE):
-        differences += _compare(tenant, pks)
-        seen.update(pks)
-        watch(len(pks))
-    # What was counted but is in no list (any more).
-    for pks in batched((pk for pk in _counted(tenant) if pk not in seen), PAGE):
-        differences += _compare(tenant, pks)
-    differences += _agreed(lambda: _rows_against_sums(tenant))
-    return differences
+
+    def items(entity: str) -> None:
+        for pks in batched(listed(tenant, entity), PAGE):
+            if stop.is_set():
+                return
+            found = compare(tenant, pks)
+            with lock:
+                differences.extend(found)
+                seen.update(pks)
+                watch(len(pks))
+
+    def counted(shard: int) -> None:
+        """What was counted but is in no list (any more)."""
+        rows = remembered(tenant, shard)
+        left = (pk for pk, row in rows if row.contribution != NOTHING and pk not in seen)
+        for pks in batched(left, PAGE):
+            found = compare(tenant, pks)
+            with lock:
+                differences.extend(found)
+
+    each(items, ENTITIES, workers, stop)
+    each(counted, SHARDS, workers, stop)
+    differences += agreed(lambda: _rows_against_sums(tenant, workers))
+    return sorted(differences)
 
 
-def _agreed(measure: Callable[[], set[Difference]]) -> list[Difference]:
+def agreed(measure: Callable[[], set[Difference]]) -> list[Difference]:
     """Differences that two readings in a row agree on: others were changes under way."""
     last, both = measure(), set[Difference]()
     for _ in range(ROUNDS):
@@ -92,31 +107,10 @@ def _agreed(measure: Callable[[], set[Difference]]) -> list[Difference]:
 # ------------------------------------------------------------------ items and contribution rows
 
 
-def _items(tenant: Tenant) -> Iterator[str]:
-    for entity in ENTITIES:
-        yield from _listed(tenant, entity)
-
-
-def _listed(tenant: Tenant, entity: str) -> Iterator[str]:
-    for raw in table.Query(tenant.listing(entity), index="walk").all():
-        yield raw["pk"]["S"]
-
-
-def _remembered(tenant: Tenant) -> Iterator[tuple[str, Remembered]]:
-    for number in range(CONTRIBUTION_SHARDS):
-        partition = contribution_partition(tenant, number)
-        query = table.Query(partition, consistent=True, table=aggregates_table())
-        for raw in query.all():
-            yield raw["sk"]["S"], Remembered.read(raw)
-
-
-def _counted(tenant: Tenant) -> Iterator[str]:
-    return (pk for pk, row in _remembered(tenant) if row.contribution != NOTHING)
-
-
-def _compare(tenant: Tenant, pks: Collection[str]) -> list[Difference]:
+def compare(tenant: Tenant, pks: Collection[str]) -> list[Difference]:
+    """These items as they are now against what is remembered of them."""
     suspects = {difference.row for difference in _compare_once(tenant, pks)}
-    return _agreed(lambda: _compare_once(tenant, suspects)) if suspects else []
+    return agreed(lambda: _compare_once(tenant, suspects)) if suspects else []
 
 
 def _compare_once(tenant: Tenant, pks: Collection[str]) -> set[Difference]:
@@ -133,7 +127,9 @@ def _compare_once(tenant: Tenant, pks: Collection[str]) -> set[Difference]:
 
 
 def _numbers(contribution: Contribution) -> Counter[str]:
-    found: Counter[str] = Counter({"#".join(pair): n for pair, n in contribution.pairs.items()})
+    found: Counter[str] = Counter()
+    for joined, n in (*contribution.pairs.items(), *contribution.visits.items()):
+        found["#".join(joined)] += n
     for key, vector in contribution.figures.items():
         found.update({f"{'#'.join(key)} {name}": value for name, value in vector.items()})
     return found
@@ -141,21 +137,37 @@ def _numbers(contribution: Contribution) -> Counter[str]:
 
 # ------------------------------------------------------------------------------- sums and figures
 
-Rows = dict[AggregateKey, Figures]
 
+def _rows_against_sums(tenant: Tenant, workers: int) -> set[Difference]:
+    sums = sums_of(tenant, workers=workers)
+    rows: Rows = {}
+    live: Counter[Pair] = Counter()
+    came: Counter[Visit] = Counter()
 
-def _rows_against_sums(tenant: Tenant) -> set[Difference]:
-    sums, pairs = _sums(tenant)
-    rows = _stored(tenant, {(key.subject, key.subject_id) for key in sums})
-    live = _stored_pairs(tenant, {pair[:2] for pair in pairs})
+    def take(target: Target, raw: Raw) -> None:
+        match target:
+            case AggregateKey():
+                rows[target] = Figures.of(raw)
+            case Pair():
+                live[target] = int(raw["n"]["N"])
+            case _:
+                months = Visits.read(raw).months
+                came.update({Visit(target, month): n for month, n in months.items()})
+
+    stored(tenant, sums, take, workers=workers)
     found = {
-        Difference("pair", "#".join(pair), "n", pairs[pair], live[pair])
-        for pair in pairs.keys() | live.keys()
-        if pairs[pair] != live[pair]
+        Difference("pair", "#".join(pair), "n", sums.pairs[pair], live[pair])
+        for pair in sums.pairs.keys() | live.keys()
+        if sums.pairs[pair] != live[pair]
     }
-    for key in sums.keys() | rows.keys():
-        expected, stored = sums.get(key, Figures()), rows.get(key, Figures())
-        found |= _unequal("figure", key, expected, stored, expected.keys() | stored.keys())
+    found |= {
+        Difference("visits", visit.patient, visit.month, sums.visits[visit], came[visit])
+        for visit in sums.visits.keys() | came.keys()
+        if sums.visits[visit] != came[visit]
+    }
+    for key in sums.rows.keys() | rows.keys():
+        expected, found_row = sums.rows.get(key, Figures()), rows.get(key, Figures())
+        found |= _unequal("figure", key, expected, found_row, expected.keys() | found_row.keys())
     return found | _totals(rows)
 
 
@@ -174,57 +186,32 @@ def _add(rows: Rows, key: AggregateKey, name: str, value: int) -> None:
     row[name] += value
 
 
-def _sums(tenant: Tenant) -> tuple[Rows, Counter[Pair]]:
-    """What the figures and pairs must be, from all contribution rows."""
-    sums: Rows = {}
-    pairs: Counter[Pair] = Counter()
-    for _, row in _remembered(tenant):
-        for key, vector in row.contribution.figures.items():
-            for name, value in vector.items():
-                _add(sums, key, name, value)
-        pairs.update(row.contribution.pairs)
-    for pair in pairs:
-        for key, name in pair.counted_in():
-            _add(sums, key, name, 1)
-    return sums, pairs
-
-
-def _stored(tenant: Tenant, subjects: set[tuple[str, str]]) -> Rows:
-    """All rows of ``subjects``, and of whoever else of the practice has figures."""
-    others = {(PRACTICE, tenant.practice)}
-    for entity in (EXPERT, SERVICE, PATIENT):
-        others |= {(entity, pk.rsplit("#", 1)[1]) for pk in _listed(tenant, entity)}
-    # Whoever has any row has a total: most patients of a large practice have none.
-    totals = {
-        subject: figures_key(tenant, AggregateKey(*subject, TOTAL)) for subject in others - subjects
-    }
-    found = table.batch_get_raw(list(totals.values()), table=aggregates_table())
-    subjects = subjects | {subject for subject, key in totals.items() if key in found}
-    rows: Rows = {}
-    for subject in subjects:
-        partition = figures_key(tenant, AggregateKey(*subject, TOTAL)).pk
-        query = table.Query(partition, consistent=True, table=aggregates_table())
-        for raw in query.all():
-            if raw["sk"]["S"] != WALK:
-                rows[AggregateKey(*subject, raw["sk"]["S"])] = Figures.of(raw)
-    return rows
-
-
-def _stored_pairs(tenant: Tenant, lefts: set[tuple[str, str]]) -> Counter[Pair]:
-    everyone = {(PRACTICE_PATIENT, tenant.practice)} | {
-        (EXPERT_PATIENT, pk.rsplit("#", 1)[1]) for pk in _listed(tenant, EXPERT)
-    }
-    live: Counter[Pair] = Counter()
-    for name, left in everyone | lefts:
-        partition = pair_key(tenant, Pair(name, left, "any")).pk
-        query = table.Query(partition, consistent=True, table=aggregates_table())
-        for raw in query.all():
-            live[Pair(name, left, raw["sk"]["S"])] = int(raw["n"]["N"])
-    return live
-
-
 def _totals(rows: Rows) -> set[Difference]:
-    """TOTAL = Σ MONTH = Σ DAY, for the figures of which that is true."""
+    """TOTAL = Σ MONTH = Σ DAY, for the figures of which that is true; MONTH = Σ DAY of members."""
+    return _members_totals({key: row for key, row in rows.items() if key.subject in MEMBERS}) | (
+        _subjects_totals(
+            {key: row for key, row in rows.items() if key.subject not in (*MEMBERS, COHORT)}
+        )
+    )
+
+
+def _members_totals(rows: Rows) -> set[Difference]:
+    sums: Rows = {}
+    for key, row in rows.items():
+        letter, day, member = key.period.split("#", 2)
+        if letter == "D":
+            month = AggregateKey(key.subject, key.subject_id, f"M#{day[:7]}#{member}")
+            for name, value in row.items():
+                _add(sums, month, name, value)
+    months = {key for key in rows if key.period.startswith("M#")} | sums.keys()
+    found: set[Difference] = set()
+    for key in months:
+        expected, stored = sums.get(key, Figures()), rows.get(key, Figures())
+        found |= _unequal("days", key, expected, stored, expected.keys() | stored.keys())
+    return found
+
+
+def _subjects_totals(rows: Rows) -> set[Difference]:
     sums: dict[str, Rows] = {"M": {}, "D": {}}
     for key, row in rows.items():
         if key.period != TOTAL:
@@ -235,7 +222,7 @@ def _totals(rows: Rows) -> set[Difference]:
     for key in {AggregateKey(subject, subject_id, TOTAL) for subject, subject_id, _ in rows}:
         stored = rows.get(key, Figures())
         for kind, letter in (("months", "M"), ("days", "D")):
-            if letter == "D" and key.subject not in (PRACTICE, EXPERT):
+            if letter == "D" and key.subject not in (PRACTICE, EXPERT, SERVICE):
                 continue
             expected = sums[letter].get(key, Figures())
             names = [name for name in expected.keys() | stored.keys() if is_additive(name)]

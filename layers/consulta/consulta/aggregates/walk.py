@@ -2,120 +2,351 @@
 
 First every item by the ``walk`` index, as it is now: one that was counted as it is loses nothing,
 an older image than the one counted loses by its ord. Then every contribution row: an item that is
-gone is taken out. It may run beside the stream, twice, or be broken off: it goes on from the page
-where it stopped.
+gone is taken out, and one that older code has counted meanwhile is counted again.
+
+A walk is cut into segments, one per entity and one per shard of contribution rows, each with a row
+of its own that says how far it has come; several may be walked at once. It may run beside the
+stream, twice, or be broken off at any page: the next call goes on there. The practice's figures are
+complete once all segments of one run have ended (docs/decisions/0020-repair-of-figures.md).
+
+    WALK row of the practice    {"done": generation that is complete, "runs": how many were begun,
+                                 and while one is under way: "run", "gen", "entities", "before"}
+    tenant.walk(<segment>)      {"run", "looked_at", "unreadable", "cursor": JSON; "" at its end}
 """
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from threading import Event, Lock
 
 from consulta.aggregates import contributions, current, engine
 from consulta.aggregates.contributions import ENTITIES, NOTHING, AggregateKey
+from consulta.aggregates.parallel import each
 from consulta.aggregates.rows import WALK, Remembered, aggregates_table, figures_key
 from consulta.core import table
-from consulta.core.keys import CONTRIBUTION_SHARDS, Key, Tenant, contribution_partition
+from consulta.core.keys import CONTRIBUTION_SHARDS, Key, Tenant, contribution_partition, parse_item
 from consulta.core.table import Raw
 from consulta.core.time import now, to_text
-from consulta.people.records import PRACTICE
+from consulta.money.disputes.records import DISPUTE
+from consulta.money.records import POSTING
+from consulta.people.records import PATIENT, PRACTICE
 
 PAGE = 100
 _ROWS = tuple(f"ROWS-{number}" for number in range(CONTRIBUTION_SHARDS))
-SEGMENTS = (*ENTITIES, *_ROWS)
+# The generation that last changed what an entity contributes. An entity that is not here counts as
+# changed by the present one: to forget it costs a longer backfill, never a missing figure.
+LAST_CHANGED = {DISPUTE: 1, PATIENT: 1, POSTING: 2}
+
+
+class Overtaken(RuntimeError):
+    """A newer walk of this practice has begun, which does all that this one would have done."""
 
 
 @dataclass(slots=True)
 class Walked:
-    """How far a walk has come: the segment, what was looked at, and what could not be counted."""
+    """How far a walk has come, over all its segments and whoever walked them.
 
-    segment: str = SEGMENTS[0]
+    ``here`` is what this call looked at, ``before`` what the walk before this one had looked at in
+    these segments (0 where there was none): what a rate and a share are made of.
+    """
+
     looked_at: int = 0
     unreadable: int = 0
+    ended: int = 0
+    segments: int = 0
+    here: int = 0
+    before: int = 0
+
+    @property
+    def share(self) -> float | None:
+        """How much of the walk is done, from 0 to 1; None where nobody has walked here before."""
+        return min(1.0, self.looked_at / self.before) if self.before else None
 
 
 Watch = Callable[[Walked], None]
 
 
-def walk(tenant: Tenant, watch: Watch = lambda _: None) -> Walked:
+def _unseen(_: Walked) -> None:
+    """Nobody watches."""
+
+
+def walk(
+    tenant: Tenant, watch: Watch = _unseen, *, workers: int = 1, fresh: bool = False
+) -> Walked:
     """Walk one practice from where the last walk stopped, or from the start where it ended.
 
-    ``watch`` is called after each page. Where every item could be read, the practice's figures of
-    this generation are complete from then on. Raises as :func:`consulta.aggregates.engine.apply`;
-    the next call then goes on.
+    ``fresh`` begins at the start anyway. ``watch`` is called after each page, by one thread at a
+    time; where it raises, the walk is broken off there. Where every item could be read, the
+    practice's figures of this generation are complete from then on. Raises Overtaken, and as
+    :func:`consulta.aggregates.engine.apply`; after Busy the next call goes on.
     """
-    walked, cursor = _resume(tenant)
-    for segment in SEGMENTS[SEGMENTS.index(walked.segment) :]:
-        walked.segment = segment
-        apply_page = _items if segment in ENTITIES else _rows
-        while True:
-            cursor = apply_page(tenant, walked, cursor)
-            watch(walked)
-            if cursor is None:
-                break
-            _save(tenant, walked, cursor)
-    _finish(tenant, walked)
-    return walked
+    return _Run(tenant, _state(tenant), ENTITIES, fresh=fresh).go(watch, workers)
 
 
-def _items(tenant: Tenant, walked: Walked, cursor: Raw | None) -> Raw | None:
-    page = table.Query(tenant.listing(walked.segment), index="walk").page(PAGE, cursor)
-    # The index lags: an item that is already gone is left to the rows' segments.
-    found = current.read(raw["pk"]["S"] for raw in page.items)
-    engine.apply(tenant, found.there.values())
-    walked.looked_at += len(page.items)
-    walked.unreadable += len(found.unreadable)
-    return page.last_key
+def backfill(tenant: Tenant, watch: Watch = _unseen, *, workers: int = 1) -> Walked:
+    """The same, of those entities alone that contribute to what the practice has not complete yet.
+
+    Nothing is done where all figures are complete. A walk that is under way is gone on with.
+    """
+    state = _state(tenant)
+    if state.done >= contributions.GENERATION:
+        return Walked()
+    entities = [
+        entity
+        for entity in ENTITIES
+        if LAST_CHANGED.get(entity, contributions.GENERATION) > state.done
+    ]
+    return _Run(tenant, state, entities or ENTITIES).go(watch, workers)
 
 
-def _rows(tenant: Tenant, walked: Walked, cursor: Raw | None) -> Raw | None:
-    partition = contribution_partition(tenant, _ROWS.index(walked.segment))
-    query = table.Query(partition, consistent=True, table=aggregates_table())
-    page = query.page(PAGE, cursor)
-    rows = {raw["sk"]["S"]: Remembered.read(raw) for raw in page.items}
-    live = [pk for pk, row in rows.items() if row.contribution != NOTHING]
-    there = table.batch_get_raw([Key(pk) for pk in live])
-    gone = [engine.vanished(pk, rows[pk]) for pk in live if Key(pk) not in there]
-    engine.apply(tenant, gone)
-    walked.looked_at += len(page.items)
-    return page.last_key
+def begin(tenant: Tenant) -> None:
+    """Nothing of a new practice is older than its figures: they are complete.
+
+    Twice changes nothing. Raises as :func:`consulta.core.table.transact`.
+    """
+    values = {"done": contributions.GENERATION, "updated_at": to_text(now())}
+    row = table.update(
+        _key(tenant),
+        set_=values,
+        condition="attribute_not_exists(pk)",
+        table=aggregates_table(),
+        label="walk",
+    )
+    table.written([row])
 
 
 # ---------------------------------------------------------------------------- where it has come to
 
 
-def _state(tenant: Tenant) -> Key:
+@dataclass(frozen=True, slots=True)
+class _State:
+    """A practice's walk: the last generation that is complete, and the run under way (0: none)."""
+
+    done: int
+    runs: int
+    run: int
+    gen: int
+    entities: frozenset[str]
+    before: int
+
+
+def _key(tenant: Tenant) -> Key:
     return figures_key(tenant, AggregateKey(PRACTICE, tenant.practice, WALK))
 
 
-def _resume(tenant: Tenant) -> tuple[Walked, Raw | None]:
-    state = table.get_raw(_state(tenant), table=aggregates_table()) or {}
-    # A walk of other code's figures is no use to this one's.
-    if int(state.get("gen", {}).get("N", 0)) != contributions.GENERATION:
-        return Walked(), None
-    walked = Walked(
-        state["segment"]["S"], int(state["looked_at"]["N"]), int(state["unreadable"]["N"])
+def _state(tenant: Tenant) -> _State:
+    """Raises NewerGeneration where newer code walks or has walked: its figures are not ours."""
+    raw = table.get_raw(_key(tenant), table=aggregates_table()) or {}
+    # A walk of generation 2 kept one cursor for all segments, and no run: it begins anew.
+    numbers = {name: int(value["N"]) for name, value in raw.items() if "N" in value}
+    state = _State(
+        done=numbers.get("done", 1),
+        runs=numbers.get("runs", 0),
+        run=numbers.get("run", 0),
+        gen=numbers.get("gen", 0),
+        entities=frozenset(raw.get("entities", {}).get("S", "").split(",")),
+        before=numbers.get("before", 0),
     )
-    cursor: Raw = json.loads(state["cursor"]["S"])
-    return walked, cursor
+    if max(state.done, state.gen) > contributions.GENERATION:
+        raise engine.NewerGeneration(_key(tenant).pk)
+    return state
 
 
-def _save(tenant: Tenant, walked: Walked, cursor: Raw) -> None:
-    values = {
-        "gen": contributions.GENERATION,
-        "segment": walked.segment,
-        "looked_at": walked.looked_at,
-        "unreadable": walked.unreadable,
-        "cursor": json.dumps(cursor),
-        "updated_at": to_text(now()),
-    }
-    table.transact([table.update(_state(tenant), set_=values, table=aggregates_table())])
+@dataclass(slots=True)
+class _Segment:
+    """One part of a walk."""
+
+    name: str
+    looked_at: int = 0
+    unreadable: int = 0
+    cursor: Raw | None = None
+    ended: bool = False
+
+    def read(self, raw: Raw) -> None:
+        """Go on from the place in this row."""
+        self.looked_at, self.unreadable = int(raw["looked_at"]["N"]), int(raw["unreadable"]["N"])
+        self.cursor = json.loads(raw["cursor"]["S"] or "null")
+        self.ended = self.cursor is None
 
 
-def _finish(tenant: Tenant, walked: Walked) -> None:
-    values: dict[str, int | str] = {"updated_at": to_text(now())}
-    if not walked.unreadable:
-        values["done"] = contributions.GENERATION
-    under_way = ("gen", "segment", "looked_at", "unreadable", "cursor")
-    table.transact(
-        [table.update(_state(tenant), set_=values, remove=under_way, table=aggregates_table())]
-    )
+@dataclass
+class _Run:
+    """One run through a practice, which several processes may walk together.
+
+    Its number is taken when the first place is written down, so that a small practice's walk writes
+    nothing but its end. Of two runs the one with the lower number gives way.
+    """
+
+    tenant: Tenant
+    found: _State
+    wanted: Iterable[str]
+    fresh: bool = False
+    lock: Lock = field(default_factory=Lock)
+    stop: Event = field(default_factory=Event)
+
+    def __post_init__(self) -> None:
+        self.begun = not self.fresh and self._covers(self.found)
+        self.number = self.found.run if self.begun else self.found.runs + 1
+        self.entities = self.found.entities if self.begun else frozenset(self.wanted)
+        names = [entity for entity in ENTITIES if entity in self.entities]
+        self.items, self.rows = [_Segment(n) for n in names], [_Segment(n) for n in _ROWS]
+        self.walked = Walked(segments=len(self.segments))
+        query = table.Query(
+            self.tenant.walk(names[0]).pk, consistent=True, table=aggregates_table()
+        )
+        places = {raw["sk"]["S"]: raw for raw in query.all()}
+        for segment in self.segments:
+            raw = places.get(segment.name)
+            if raw and int(raw["run"]["N"]) == self.number:
+                segment.read(raw)
+            elif raw:
+                self.walked.before += int(raw["looked_at"]["N"])
+        if self.begun:
+            self.walked.before = self.found.before
+
+    @property
+    def segments(self) -> list[_Segment]:
+        return [*self.items, *self.rows]
+
+    def _covers(self, state: _State) -> bool:
+        mine = state.gen == contributions.GENERATION
+        return bool(state.run) and mine and state.entities.issuperset(self.wanted)
+
+    def go(self, watch: Watch, workers: int) -> Walked:
+        """All that is left of it."""
+        for phase in (self.items, self.rows):
+            left = [segment for segment in phase if not segment.ended]
+            each(lambda segment: self._walk(segment, watch), left, workers, self.stop)
+        self._finish()
+        return self.walked
+
+    def _walk(self, segment: _Segment, watch: Watch) -> None:
+        apply_page = self._items_page if segment.name in ENTITIES else self._rows_page
+        while not (segment.ended or self.stop.is_set()):
+            page = apply_page(segment)
+            with self.lock:
+                segment.looked_at += len(page.items)
+                self.walked.here += len(page.items)
+                segment.cursor, segment.ended = page.last_key, page.last_key is None
+                # A practice of single pages is as quickly walked again as its places are written.
+                if self.begun or not segment.ended:
+                    self._keep(segment)
+                self._sum()
+                watch(self.walked)
+
+    def _sum(self) -> None:
+        self.walked.looked_at = sum(segment.looked_at for segment in self.segments)
+        self.walked.unreadable = sum(segment.unreadable for segment in self.segments)
+        self.walked.ended = sum(segment.ended for segment in self.segments)
+
+    def _items_page(self, segment: _Segment) -> table.Page:
+        query = table.Query(self.tenant.listing(segment.name), index="walk")
+        page = query.page(PAGE, segment.cursor)
+        # The index lags: an item that is already gone is left to the rows' segments.
+        found = current.read(raw["pk"]["S"] for raw in page.items)
+        engine.apply(self.tenant, found.there.values())
+        segment.unreadable += len(found.unreadable)
+        return page
+
+    def _rows_page(self, segment: _Segment) -> table.Page:
+        partition = contribution_partition(self.tenant, _ROWS.index(segment.name))
+        query = table.Query(partition, consistent=True, table=aggregates_table())
+        page = query.page(PAGE, segment.cursor)
+        rows = {raw["sk"]["S"]: Remembered.read(raw) for raw in page.items}
+        # Code of before the deployment may have counted an item after its page was walked.
+        older = {
+            pk
+            for pk, row in rows.items()
+            if row.gen < contributions.GENERATION and parse_item(pk)[0] in self.entities
+        }
+        asked = [pk for pk, row in rows.items() if pk in older or row.contribution != NOTHING]
+        there = table.batch_get_raw([Key(pk) for pk in asked])
+        gone = [engine.vanished(pk, rows[pk]) for pk in asked if Key(pk) not in there]
+        again = current.read(pk for pk in older if Key(pk) in there)
+        engine.apply(self.tenant, [*gone, *again.there.values()])
+        return page
+
+    def _keep(self, segment: _Segment) -> None:
+        """Write down where a segment has come to; where somebody is ahead, go on from there."""
+        actions = [self._place(segment)] if self.begun else [self._begin(), self._place(segment)]
+        try:
+            table.transact(actions)
+        except table.ConditionFailed as failed:
+            if failed.label == "run":
+                self._join()
+                self._keep(segment)
+                return
+            if failed.old is None or int(failed.old["run"]["N"]) != self.number:
+                raise Overtaken from None
+            segment.read(failed.old)
+        else:
+            self.begun = True
+
+    def _begin(self) -> table.Action:
+        return table.update(
+            _key(self.tenant),
+            set_={
+                "run": self.number,
+                "runs": self.number,
+                "gen": contributions.GENERATION,
+                "entities": ",".join(sorted(self.entities)),
+                "before": self.walked.before,
+                "updated_at": to_text(now()),
+            },
+            condition=self._nobody_has_begun,
+            values={":runs": self.found.runs} if self.found.runs else None,
+            table=aggregates_table(),
+            label="run",
+        )
+
+    @property
+    def _nobody_has_begun(self) -> str:
+        """No run has begun since the state was read."""
+        return "runs = :runs" if self.found.runs else "attribute_not_exists(runs)"
+
+    def _join(self) -> None:
+        """Another has begun at the same time: go on in its run, or leave it all to that one."""
+        self.found = _state(self.tenant)
+        if not self.found.run:
+            # It has ended already: then this one begins after all.
+            self.number = self.found.runs + 1
+        elif self._covers(self.found):
+            self.begun, self.number = True, self.found.run
+        else:
+            raise Overtaken
+
+    def _place(self, segment: _Segment) -> table.Action:
+        return table.update(
+            self.tenant.walk(segment.name),
+            set_={
+                "run": self.number,
+                "looked_at": segment.looked_at,
+                "unreadable": segment.unreadable,
+                "cursor": json.dumps(segment.cursor) if segment.cursor else "",
+            },
+            condition=(
+                "attribute_not_exists(pk) OR run < :run OR (run = :run AND looked_at <= :looked_at)"
+            ),
+            values={":run": self.number, ":looked_at": segment.looked_at},
+            table=aggregates_table(),
+            label="place",
+        )
+
+    def _finish(self) -> None:
+        """All segments have ended. Whoever else ends this run, or has begun another, is left be."""
+        values: dict[str, int | str] = {"updated_at": to_text(now())}
+        if not self.walked.unreadable:
+            values["done"] = contributions.GENERATION
+        begun = self.begun or self.found.runs
+        condition = "run = :run" if self.begun else self._nobody_has_begun
+        own = {":run": self.number} if self.begun else {":runs": self.found.runs}
+        under_way = ("run", "gen", "entities", "before", "segment", "looked_at", "unreadable")
+        action = table.update(
+            _key(self.tenant),
+            set_=values,
+            remove=(*under_way, "cursor"),
+            condition=f"{condition} AND (attribute_not_exists(done) OR done <= :mine)",
+            values={**(own if begun else {}), ":mine": contributions.GENERATION},
+            table=aggregates_table(),
+        )
+        table.written([action])

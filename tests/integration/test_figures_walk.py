@@ -1,0 +1,310 @@
+"""The walk in segments: it goes on after a crash at any page, beside others and other code."""
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import botocore.client
+import pytest
+
+from consulta.aggregates import contributions, engine, figures, verify, walk
+from consulta.aggregates.contributions import ENTITIES
+from consulta.aggregates.rows import Remembered
+from consulta.aggregates.stream import process
+from consulta.core import table
+from consulta.core.table import Raw
+from consulta.money.disputes.records import DISPUTE
+from consulta.money.records import PAYMENT
+from consulta.people.records import PATIENT, PRACTICE
+from consulta.scheduling.records import APPOINTMENT
+from tests.conftest import AGGREGATES, CORE
+from tests.faults import Crash, Faults
+from tests.unit.aggregates.images import PRACTICE_ID, TENANT, image, key, record
+
+MINE = contributions.GENERATION
+STATE = (PRACTICE, PRACTICE_ID, figures.WALK)
+TOTAL = (PRACTICE, PRACTICE_ID, "TOTAL")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table.time, "sleep", lambda _: None)
+    monkeypatch.setattr(verify, "PAUSE_S", 0)
+    monkeypatch.setattr(walk, "PAGE", 2)
+
+
+@pytest.fixture
+def faults(tables: Any) -> Iterator[Faults]:
+    with Faults(tables) as faults:
+        yield faults
+
+
+@pytest.fixture
+def one_call_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """moto undoes a refused transaction by putting back whole tables, others' writes included."""
+    lock, real = threading.Lock(), botocore.client.BaseClient._make_api_call
+
+    def alone(*arguments: Any) -> Any:
+        with lock:
+            return real(*arguments)
+
+    monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", alone)
+
+
+def items(appointments: int = 5, payments: int = 3) -> list[Raw]:
+    found = [image(APPOINTMENT, f"appt_{n}", patient_id=f"pat_{n}") for n in range(appointments)]
+    return found + [image(PAYMENT, f"pay_{n}") for n in range(payments)]
+
+
+def put(client: Any, *found: Raw) -> None:
+    for item in found:
+        client.put_item(TableName=CORE, Item=item)
+
+
+def read(where: tuple[str, str, str]) -> figures.Figures:
+    return figures.read(TENANT, [where], consistent=True)[where]
+
+
+def totals() -> tuple[int, int, int]:
+    row = read(TOTAL)
+    return row["open"], row["unique_patients"], row["payments"]
+
+
+def test_a_walk_that_dies_at_every_write_comes_to_its_end(faults: Faults) -> None:
+    put(faults.client, *items())
+    looked_at, ended = [0], False
+    for number in range(60):
+        fault = (Faults.crash_before, Faults.crash_after)[number % 2]
+        # Two writes go through and the third dies: a page, and its place.
+        faults.next("TransactWriteItems", *[Faults.meanwhile(lambda: None)] * 2, fault)
+        try:
+            walk.walk(TENANT, lambda walked: looked_at.append(walked.looked_at))
+        except Crash:
+            continue
+        ended = True
+        break
+    assert ended
+    assert totals() == (5, 5, 3)
+    assert read(STATE)["done"] == MINE
+    assert verify.verify(TENANT) == []
+
+
+def test_each_segment_goes_on_from_its_own_place(faults: Faults) -> None:
+    put(faults.client, *items())
+    # Three pages of appointments, the first two with their places, and the first of payments.
+    faults.next("TransactWriteItems", *[Faults.meanwhile(lambda: None)] * 8, Faults.crash_before)
+    with pytest.raises(Crash):
+        walk.walk(TENANT)
+    kept = {raw["sk"]["S"]: raw for raw in table.Query(TENANT.walk("x").pk, table=AGGREGATES).all()}
+    assert kept[APPOINTMENT]["cursor"]["S"] == ""
+    assert PAYMENT in kept
+    pages: list[str] = []
+    real = walk._Run._items_page
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            walk._Run,
+            "_items_page",
+            lambda run, part: (pages.append(part.name), real(run, part))[1],
+        )
+        walked = walk.walk(TENANT)
+    assert APPOINTMENT not in pages
+    assert pages.count(PAYMENT) == 1
+    # What is looked at here is less than all.
+    assert walked.here < walked.looked_at
+    assert totals() == (5, 5, 3)
+
+
+def test_two_walks_at_once_share_the_work_and_end_as_one(faults: Faults) -> None:
+    put(faults.client, *items())
+    others: list[walk.Walked] = []
+    faults.next(
+        "TransactWriteItems",
+        *[Faults.meanwhile(lambda: None)] * 3,
+        Faults.meanwhile(lambda: others.append(walk.walk(TENANT))),
+    )
+    walk.walk(TENANT)
+    assert len(others) == 1
+    assert totals() == (5, 5, 3)
+    assert read(STATE)["done"] == MINE
+    assert read(STATE)["run"] == 0
+    assert verify.verify(TENANT) == []
+    # Both have ended: the next one begins anew.
+    assert walk.walk(TENANT).here >= 8
+
+
+def test_of_two_walks_that_begin_at_once_the_second_joins(faults: Faults) -> None:
+    put(faults.client, *items())
+    # The other begins, and stops after its first place, between our page and our first place.
+    faults.next("TransactWriteItems", Faults.meanwhile(lambda: None))
+
+    def begin() -> None:
+        faults.next("TransactWriteItems", Faults.meanwhile(lambda: None), Faults.crash_before)
+        with pytest.raises(Crash):
+            walk.walk(TENANT)
+
+    faults.next("TransactWriteItems", Faults.meanwhile(begin))
+    walk.walk(TENANT)
+    assert totals() == (5, 5, 3)
+    assert (read(STATE)["done"], read(STATE)["runs"]) == (MINE, 1)
+
+
+def test_a_fresh_walk_overtakes_the_one_that_is_under_way(faults: Faults) -> None:
+    put(faults.client, *items())
+    faults.next(
+        "TransactWriteItems",
+        *[Faults.meanwhile(lambda: None)] * 3,
+        Faults.meanwhile(lambda: walk.walk(TENANT, fresh=True)),
+    )
+    with pytest.raises(walk.Overtaken):
+        walk.walk(TENANT)
+    assert read(STATE)["done"] == MINE
+    assert verify.verify(TENANT) == []
+
+
+def test_older_code_neither_walks_nor_marks_what_newer_code_has_walked(
+    faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(faults.client, *items())
+    newer = MINE + 1
+
+    def deploy() -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(contributions, "GENERATION", newer)
+            walk.walk(TENANT)
+
+    # In the middle of the older walk the newer one goes from its start to its end.
+    faults.next(
+        "TransactWriteItems", *[Faults.meanwhile(lambda: None)] * 3, Faults.meanwhile(deploy)
+    )
+    with pytest.raises((walk.Overtaken, engine.NewerGeneration)):
+        walk.walk(TENANT)
+    assert read(STATE)["done"] == newer
+    with pytest.raises(engine.NewerGeneration):
+        walk.walk(TENANT)
+    assert read(STATE)["done"] == newer
+
+
+def test_an_older_walk_at_its_end_leaves_the_newer_mark(faults: Faults) -> None:
+    """Its items are all gone by then: no row of newer code is met on the way."""
+
+    def deploy() -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(contributions, "GENERATION", MINE + 1)
+            walk.walk(TENANT)
+
+    faults.next("TransactWriteItems", Faults.meanwhile(deploy))
+    walk.walk(TENANT)
+    assert read(STATE)["done"] == MINE + 1
+
+
+def test_a_backfill_walks_what_has_changed_since(
+    faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(faults.client, *items(), image(DISPUTE, "dp_1"), image(PATIENT, "pat_1"))
+    walk.walk(TENANT)
+    assert walk.backfill(TENANT).looked_at == 0
+    monkeypatch.setattr(contributions, "GENERATION", MINE + 1)
+    monkeypatch.setattr(walk, "LAST_CHANGED", dict.fromkeys(ENTITIES, MINE) | {PAYMENT: MINE + 1})
+    assert not figures.is_complete(read(STATE))
+    seen: set[str] = set()
+    real = walk._Run._items_page
+    monkeypatch.setattr(
+        walk._Run, "_items_page", lambda run, part: (seen.add(part.name), real(run, part))[1]
+    )
+    walk.backfill(TENANT)
+    assert seen == {PAYMENT}
+    assert figures.is_complete(read(STATE))
+    assert verify.verify(TENANT) == []
+    # An entity that nobody has thought of counts as changed.
+    monkeypatch.setattr(contributions, "GENERATION", MINE + 2)
+    walk.backfill(TENANT)
+    assert seen == {*ENTITIES}
+
+
+def test_the_entities_generations_are_those_of_the_figures() -> None:
+    assert walk.LAST_CHANGED.keys() < ENTITIES.keys()
+    assert max(walk.LAST_CHANGED.values()) < MINE
+
+
+def test_what_older_code_counts_behind_the_walk_is_counted_again(faults: Faults) -> None:
+    late = image(APPOINTMENT, "appt_0000")
+    put(faults.client, *items())
+
+    def old_code() -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(contributions, "GENERATION", MINE - 1)
+            put(faults.client, late)
+            process([record(1, late)])
+
+    # Its place in the list is before all that is walked by now.
+    faults.next(
+        "TransactWriteItems", *[Faults.meanwhile(lambda: None)] * 2, Faults.meanwhile(old_code)
+    )
+    walk.walk(TENANT)
+    row = table.get_raw(TENANT.contribution(late["pk"]["S"]), table=AGGREGATES)
+    assert Remembered.read(row).gen == MINE
+    assert read(TOTAL)["open"] == 6
+    assert verify.verify(TENANT) == []
+
+
+def test_segments_side_by_side_count_the_same(one_call_at_a_time: None, faults: Faults) -> None:
+    found = items(12, 6)
+    put(faults.client, *found)
+    gone = image(APPOINTMENT, "appt_gone")
+    process([record(1, gone)])
+    last: list[walk.Walked] = []
+    walked = walk.walk(TENANT, last.append, workers=4)
+    assert walked.ended == walked.segments
+    assert totals() == (12, 12, 6)
+    assert verify.verify(TENANT, workers=4) == []
+    table.transact([table.update(TENANT.figures(*TOTAL), add={"open": 1}, table=AGGREGATES)])
+    assert {d.figure for d in verify.verify(TENANT, workers=4)} == {"open"}
+
+
+def test_one_segments_failure_ends_the_others_and_the_next_walk_goes_on(
+    one_call_at_a_time: None, faults: Faults
+) -> None:
+    put(faults.client, *items(12, 6))
+    faults.next("TransactWriteItems", *[Faults.meanwhile(lambda: None)] * 4, Faults.crash_before)
+    with pytest.raises(Crash):
+        walk.walk(TENANT, workers=4)
+    assert read(STATE)["done"] == 0
+    walk.walk(TENANT, workers=4)
+    assert totals() == (12, 12, 6)
+    assert verify.verify(TENANT) == []
+
+
+def test_a_watch_that_raises_breaks_the_walk_off_there(tables: Any) -> None:
+    put(tables, *items())
+
+    class Enough(Exception):
+        pass
+
+    def stop(_: walk.Walked) -> None:
+        raise Enough
+
+    # Each call comes one page further, so that they end.
+    for _ in range(40):
+        try:
+            walk.walk(TENANT, stop)
+        except Enough:
+            continue
+        break
+    else:
+        pytest.fail("the walk does not get on")
+
+
+def test_the_share_is_of_what_the_walk_before_has_looked_at(tables: Any) -> None:
+    put(tables, *items(9, 0))
+    first: list[float | None] = []
+    walk.walk(TENANT, lambda walked: first.append(walked.share))
+    assert set(first) == {None}
+    shares: list[float] = []
+    walk.walk(TENANT, lambda walked: shares.append(walked.share or 0))
+    assert shares == sorted(shares)
+    assert 0 < shares[0] < shares[-1] <= 1
+
+
+def test_keys_of_a_walk_are_the_practices_own() -> None:
+    assert TENANT.walk(APPOINTMENT).pk == f"{TENANT.prefix}WALK"
+    assert key(APPOINTMENT, "1").pk.startswith(TENANT.prefix)
