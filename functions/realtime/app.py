@@ -1,0 +1,14 @@
+"""Changes of dashboards → messages to whoever has one open."""
+
+from typing import Any
+
+from consulta.core.observe import observed
+from consulta.realtime.posting import deliver
+
+
+def handle(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """SQS batch; what could not be told to anybody comes again."""
+    return {"batchItemFailures": [{"itemIdentifier": n} for n in deliver(event["Records"])]}
+
+
+lambda_handler = observed(handle)

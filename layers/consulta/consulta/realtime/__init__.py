@@ -1,0 +1,1 @@
+"""WebSocket connections, and telling them that a dashboard has changed."""
