@@ -19,6 +19,7 @@ else acts between our reading and this call, which then goes through).
 """
 
 import json
+import threading
 from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -141,3 +142,55 @@ class Faults:
         fault = context.get("fault", Fault())
         if fault.afterwards is not None:
             fault.afterwards(parsed)
+
+
+@dataclass
+class Outage:
+    """One table, or one index of it, is down as long as the ``with`` block lives.
+
+        with Outage(client, "core", "l2-index"):         # refuses every call
+        with Outage(client, "aggregates", hangs=True):   # answers none: calls hang, then are lost
+
+    ``index`` is empty for reads by the table's own keys. Other tables and indexes answer as ever.
+    ``after`` calls go through before it begins. ``happened`` is how many calls met it.
+    """
+
+    client: Any
+    table: str
+    index: str = ""
+    hangs: bool = False
+    after: int = 0
+    happened: int = 0
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> Self:
+        self.client.meta.events.register(BEFORE, self._before)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.client.meta.events.unregister(BEFORE, self._before)
+        self._over.set()
+
+    @property
+    def hanging(self) -> bool:
+        """Whether calls still hang: not a moment later than the ``with`` block."""
+        return self.hangs and not self._over.is_set()
+
+    def _before(self, params: dict[str, Any], **_: Any) -> Any:
+        body = json.loads(params["body"])
+        tables = {body.get("TableName"), *body.get("RequestItems", ())}
+        if self.table not in tables or body.get("IndexName", "") != self.index:
+            return None
+        if self.after:
+            self.after -= 1
+            return None
+        self.happened += 1
+        if self.hangs:
+            self._over.wait(60)
+            raise ReadTimeoutError(endpoint_url=URL)
+        return _refusal("InternalServerError")

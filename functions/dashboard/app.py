@@ -2,29 +2,42 @@
 
 from typing import Annotated
 
-from aws_lambda_powertools.event_handler.openapi.params import Header, Query
+from aws_lambda_powertools.event_handler.openapi.params import Query
 
-from consulta.core.http import Api, NotModified, needs
-from consulta.dashboards import dashboard
+from consulta.core.http import Api, IfNoneMatch, needs
+from consulta.dashboards import dashboard, freshness
 from consulta.dashboards.schema import Dashboard
 
 api = Api("dashboard")
 
 Sections = Annotated[
     str | None,
-    Query(max_length=100, description="Only these: stats,upcoming,…", pattern=r"^[a-z,]+$"),
+    Query(
+        max_length=120,
+        pattern=r"^[a-z,]+$",
+        description="Only these: stats,upcoming,…; or all, with those that come only when named",
+    ),
 ]
-IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", max_length=200)]
+After = Annotated[
+    str | None,
+    Query(
+        pattern=freshness.AFTER_PATTERN,
+        description="Id and version from the answer of a change, appt_01J…:7: wait up to two "
+        "seconds until the figures have it",
+    ),
+]
 
 
 @api.get("/v1/dashboard", summary="The caller's dashboard, by role and by how far they are set up")
 @needs("dashboard:read")
-def get_dashboard(sections: Sections = None, if_none_match: IfNoneMatch = None) -> Dashboard:
-    found = dashboard.build(api.caller, dashboard.asked_for(sections))
-    tag = dashboard.etag(found)
-    if if_none_match == tag:
-        raise NotModified(tag)
-    return api.ok(found, headers={"ETag": tag}, max_age=dashboard.max_age(found))
+def get_dashboard(
+    sections: Sections = None, after: After = None, if_none_match: IfNoneMatch = None
+) -> Dashboard:
+    wanted = dashboard.asked_for(sections)
+    change = freshness.parse(after) if after else None
+    found = dashboard.build(api.caller, wanted, change)
+    tag, max_age = dashboard.etag(found), dashboard.max_age(found)
+    return api.unless_known(found, tag, if_none_match, max_age)
 
 
 lambda_handler = api.handler

@@ -14,7 +14,7 @@ from consulta.core.ids import new_id
 from consulta.core.item import Actor
 from consulta.core.keys import Key
 from consulta.core.time import to_epoch
-from consulta.dashboards import statistics
+from consulta.dashboards import ranges
 from consulta.people.records import PRACTICE
 from consulta.scheduling import calendar_view
 from consulta.scheduling.calendar_view import days_of
@@ -361,7 +361,7 @@ def count(world: World, query: str, role: str = "owner", subject: str = "") -> A
 def test_a_range_in_whole_months_and_days(
     first: str, last: str, expected: list[tuple[bool, str, str]]
 ) -> None:
-    found = list(statistics.parts(date.fromisoformat(first), date.fromisoformat(last)))
+    found = list(ranges.parts(date.fromisoformat(first), date.fromisoformat(last)))
     assert [(months, low.isoformat(), high.isoformat()) for months, low, high in found] == expected
     if not expected[0][0] or len(expected) > 1:
         days = sum((high - low).days + 1 for _, low, high in found)

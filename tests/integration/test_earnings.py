@@ -8,7 +8,7 @@ import pytest
 from consulta.aggregates import stream, verify, walk
 from consulta.core import table
 from consulta.core.time import local_day
-from consulta.dashboards import earnings
+from consulta.dashboards import ranges
 from consulta.money.appointments import closing
 from consulta.money.paying import refunds
 from consulta.money.records import PAYMENT, POSTING, REFUND
@@ -112,9 +112,9 @@ def test_the_period_before_is_as_long_and_ends_the_day_before(books: Books) -> N
 
 
 def test_a_base_below_zero_keeps_the_direction() -> None:
-    assert earnings.percent(50, -100) == 150.0
-    assert earnings.percent(-150, -100) == -50.0
-    assert (earnings.percent(0, 100), earnings.percent(5, 0)) == (-100.0, None)
+    assert ranges.percent(50, -100) == 150.0
+    assert ranges.percent(-150, -100) == -50.0
+    assert (ranges.percent(0, 100), ranges.percent(5, 0)) == (-100.0, None)
 
 
 def test_currencies_are_never_added(books: Books) -> None:

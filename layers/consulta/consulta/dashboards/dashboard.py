@@ -1,195 +1,241 @@
-"""One role-aware entry: who calls decides what is read and which sections there are (D1, D9)."""
+"""One role-aware entry: who calls decides what is read and which sections there are (D1, D9).
 
-import hashlib
-from collections.abc import Callable
+Whatever is slow or down costs the sections that need it, never the others: all reads have one
+deadline, and the answer does not wait for what hangs behind it.
+"""
+
+import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
+from consulta.aggregates import figures
 from consulta.core import aws, table
-from consulta.core.errors import Invalid, NotFound
-from consulta.core.http import ApiModel
+from consulta.core.errors import NotFound, Unavailable
+from consulta.core.http import etag_of
 from consulta.core.identity import Principal
+from consulta.core.keys import Key
 from consulta.core.observe import failure
-from consulta.core.permissions import Role
-from consulta.core.time import now
-from consulta.dashboards import sections
-from consulta.dashboards.reads import Reads, Subject
+from consulta.core.time import from_text, now
+from consulta.dashboards import actions, freshness, layout, sections
+from consulta.dashboards.layout import asked_for
+from consulta.dashboards.reads import Pending, Reads, Subject
 from consulta.dashboards.schema import (
-    SECTION_NAMES,
-    Appointments,
     Dashboard,
     ExpertDashboard,
-    ExpertSections,
     NewExpertDashboard,
     NewExpertSections,
+    PanelSections,
     PatientDashboard,
     PatientSections,
     PracticeDashboard,
     QuickAction,
     Section,
 )
-from consulta.people.records import EXPERT, PRACTICE, ExpertItem, PracticeItem
-from consulta.people.schema.experts import SetupOut
+from consulta.dashboards.sections import Built
+from consulta.people.records import EXPERT, PATIENT, PRACTICE, ExpertItem, PracticeItem
 from consulta.people.schema.me import PracticeName
 from consulta.people.setup import setup_of
 
-# As many as one dashboard reads at once; readers of names wait for the lists inside this pool.
-READERS = 8
-# How long a front end may show a section, in seconds (D9).
-MAX_AGE = {"stats": 60, "setup": 60, "upcoming": 30, "recent": 30, "spending": 120, "earnings": 120}
+# All that one dashboard may have under way at once, with what hangs.
+READERS = 12
+# Of the function's ten seconds: for the change that a caller waits for, then for all reads.
+WAIT_S, READ_S = 2.0, 3.0
 
-# What each section reads; all of it is under way before the first section is built.
-NEEDS = {
-    "stats": ("upcoming", "total", "months", "days"),
-    "upcoming": ("upcoming", "names"),
-    "recent": ("recent", "names"),
-    "spending": ("total",),
-    "earnings": ("total", "months"),
-    "setup": (),
-}
-
-ACTIONS = {
-    "patient": (
-        QuickAction(name="Find an expert", href="/v1/experts"),
-        QuickAction(name="My appointments", href="/v1/appointments"),
-        QuickAction(name="Account", href="/v1/me"),
-    ),
-    "new_expert": (
-        QuickAction(name="Set opening hours", href="/v1/availability"),
-        QuickAction(name="Add a service", href="/v1/services"),
-        QuickAction(name="View schedule", href="/v1/appointments"),
-    ),
-    "expert": (
-        QuickAction(name="Appointments", href="/v1/appointments"),
-        QuickAction(name="Payments", href="/v1/payments"),
-        QuickAction(name="Schedule", href="/v1/availability"),
-    ),
-    "practice": (
-        QuickAction(name="Appointments", href="/v1/appointments"),
-        QuickAction(name="Patients", href="/v1/patients"),
-        QuickAction(name="Reports", href="/v1/reports"),
-    ),
-}
-Build = Callable[[], ApiModel]
+Builder = Callable[[], Built]
 
 
-def asked_for(names: str | None) -> frozenset[str]:
-    """The sections named in ``?sections=stats,upcoming``; all without it.
+class Head(NamedTuple):
+    """Who it is about: the first round trip. ``expert`` is the caller's own item, if any."""
 
-    Raises Invalid for a name that no dashboard has.
+    practice: PracticeItem
+    expert: ExpertItem | None
+
+
+def build(
+    caller: Principal, wanted: frozenset[str] | None, after: freshness.Change | None = None
+) -> Dashboard:
+    """The caller's dashboard with the ``wanted`` sections, or with those that come by themselves.
+
+    ``after``: a change that its figures are to have; it waits for that, but not for long. Raises
+    NotFound, and Unavailable where the practice itself cannot be read.
     """
-    if names is None:
-        return frozenset(SECTION_NAMES)
-    found = frozenset(names.split(","))
-    unknown = sorted(found - set(SECTION_NAMES))
-    if unknown:
-        message = f"There is no section {unknown[0]}: choose of {', '.join(SECTION_NAMES)}"
-        raise Invalid.of("query.sections", message, "enum")
-    return found
-
-
-def build(caller: Principal, wanted: frozenset[str]) -> Dashboard:
-    """The caller's dashboard with the ``wanted`` sections."""
-    tenant = caller.tenant
     aws.client("dynamodb")  # made here, before the readers race for it
-    keys = [tenant.item(PRACTICE, tenant.practice)]
+    pool = ThreadPoolExecutor(READERS)
+    try:
+        return _build(caller, wanted, after, pool)
+    finally:
+        # What hangs ends with its client's own timeouts, and nobody waits for it.
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _build(
+    caller: Principal,
+    wanted: frozenset[str] | None,
+    after: freshness.Change | None,
+    pool: ThreadPoolExecutor,
+) -> Dashboard:
+    end = time.monotonic() + READ_S
+    head = Pending(pool.submit(_head, caller), end)
+    includes = _wait_for(caller, after, pool) if after else None
+    if after:
+        end = time.monotonic() + READ_S
+    found = _known(head)
+    of = layout.subject_of(caller)
+    kind = _kind(of[0] if of else "", found)
+    names = layout.sections_of(caller, kind, of[0] if of else "", wanted)
+    tenant, zone = caller.tenant, found.practice.zone
+    subject = Subject(
+        tenant, *(of or (PRACTICE, tenant.practice)), zone, now(), caller.sees_patients
+    )
+    reads = Reads(
+        subject,
+        pool,
+        end,
+        _reads(caller, subject.kind, names),
+        lists=layout.lists_of(kind, names),
+        weeks="weeks" in names,
+        known={found.expert.key: found.expert.name} if found.expert else {},
+        fresh=bool(includes),
+    )
+    reads.read_names()
+    dashboard = _dashboard(caller, kind, found, reads, names)
+    return dashboard.model_copy(update={"includes_change": includes})
+
+
+def _head(caller: Principal) -> Head:
+    tenant = caller.tenant
+    keys: list[Key] = [tenant.item(PRACTICE, tenant.practice)]
     if caller.expert:
         keys.append(tenant.item(EXPERT, caller.expert))
     found = table.batch_get_raw(keys, consistent=False)
     if keys[0] not in found:
         raise NotFound
-    practice = PracticeItem.read(found[keys[0]])
-    expert = ExpertItem.read(found[keys[1]]) if keys[1:] and keys[1] in found else None
-    kind, subject_id = _subject(caller)
-    subject = Subject(tenant, kind, subject_id, practice.zone, now(), caller.sees_patients)
-    known = {keys[1]: expert.name} if expert else {}
-    needed = dict.fromkeys(n for name in SECTION_NAMES if name in wanted for n in NEEDS[name])
-    with ThreadPoolExecutor(READERS) as pool:
-        reads = Reads(subject, pool, needed, known)
-        return _dashboard(caller, practice, expert, reads, wanted)
+    expert = found.get(keys[1]) if keys[1:] else None
+    return Head(PracticeItem.read(found[keys[0]]), ExpertItem.read(expert) if expert else None)
 
 
-def _subject(caller: Principal) -> tuple[str, str]:
-    if caller.role is Role.PATIENT:
-        return "PATIENT", caller.patient
-    if caller.role is Role.EXPERT:
-        return "EXPERT", caller.expert
-    return "PRACTICE", caller.practice
+def _known(head: Pending[Head]) -> Head:
+    try:
+        return head.result()
+    except NotFound:
+        raise
+    except Exception as error:  # noqa: BLE001  # whatever it ran into, the deadline included
+        failure("the practice of a dashboard cannot be read", error)
+        raise Unavailable from None
+
+
+def _wait_for(caller: Principal, after: freshness.Change, pool: ThreadPoolExecutor) -> bool:
+    """Whether the figures have the change; no, where that cannot be found out."""
+    end = time.monotonic() + WAIT_S
+    seen = Pending(pool.submit(freshness.wait_for, caller.tenant, after, end), end + 0.05)
+    try:
+        return seen.result()
+    except Exception as error:  # noqa: BLE001  # the figures are shown as they are
+        failure("a change could not be waited for", error)
+        return False
+
+
+def _kind(subject_kind: str, head: Head) -> str:
+    if subject_kind == PATIENT:
+        return "patient"
+    if subject_kind == EXPERT:
+        return "expert" if head.expert is None or head.expert.published else "new_expert"
+    return "practice"
+
+
+def _reads(caller: Principal, subject_kind: str, names: Iterable[str]) -> list[str]:
+    """What these sections need, without what of it is not for this caller."""
+    needed = dict.fromkeys(read for name in names for read in layout.SECTIONS[name].reads)
+    if not layout.sees_money(caller, subject_kind):
+        needed.pop("payments", None)
+    if not caller.may("reviews:read"):
+        needed.pop("reviews", None)
+    return list(needed)
 
 
 def _dashboard(
-    caller: Principal,
-    practice: PracticeItem,
-    expert: ExpertItem | None,
-    reads: Reads,
-    wanted: frozenset[str],
+    caller: Principal, kind: str, head: Head, reads: Reads, names: tuple[str, ...]
 ) -> Dashboard:
-    def upcoming() -> Appointments:
-        return Appointments(items=reads.shown(reads.upcoming.result().next))
+    money = layout.sees_money(caller, reads.subject.kind)
+    messages = caller.may("messages:read")
+    own = reads.subject.kind == EXPERT
+    authors = caller.sees_patients and (own or caller.sees_all("appointments"))
 
-    def recent() -> Appointments:
-        return Appointments(items=reads.shown(reads.recent.result()))
+    def setup() -> Built:
+        return sections.setup(head.expert) if head.expert else _unknown()
 
-    def expert_stats() -> ApiModel:
-        return sections.expert_stats(reads)
-
-    def earnings() -> ApiModel:
-        return sections.earnings(reads, practice)
-
-    def made(**builders: Build) -> dict[str, Any]:
-        return {
-            name: _section(name, builder, reads)
-            for name, builder in builders.items()
-            if name in wanted
-        }
-
-    about = PracticeName(id=caller.practice, name=practice.name)
-    if caller.role is Role.PATIENT:
-        parts = made(
-            stats=lambda: sections.patient_stats(reads),
-            upcoming=upcoming,
-            recent=recent,
-            spending=lambda: sections.spending(reads),
-        )
-        return PatientDashboard(
-            practice=about,
-            quick_actions=list(ACTIONS["patient"]),
-            sections=PatientSections(**parts),
-        )
-    if expert and caller.role is Role.EXPERT and not expert.published:
-        parts = made(
-            setup=lambda: SetupOut.model_validate(setup_of(expert)),
-            stats=expert_stats,
-            upcoming=upcoming,
-        )
-        return NewExpertDashboard(
-            practice=about,
-            quick_actions=list(ACTIONS["new_expert"]),
-            sections=NewExpertSections(**parts),
-        )
-    shown = ExpertSections(
-        **made(stats=expert_stats, upcoming=upcoming, recent=recent, earnings=earnings)
-    )
-    if caller.role is Role.EXPERT:
-        return ExpertDashboard(
-            practice=about, quick_actions=list(ACTIONS["expert"]), sections=shown
-        )
-    return PracticeDashboard(
-        practice=about, quick_actions=list(ACTIONS["practice"]), sections=shown
-    )
+    builders: dict[str, Builder] = {
+        "setup": setup,
+        "stats": lambda: (
+            sections.patient_stats(reads, messages=messages)
+            if kind == "patient"
+            else sections.expert_stats(reads)
+        ),
+        "today": lambda: sections.today(reads, money=money, messages=messages),
+        "weeks": lambda: sections.weeks(reads, money=money),
+        "upcoming": lambda: sections.upcoming(reads),
+        "schedule": lambda: sections.schedule(reads),
+        "recent": lambda: sections.recent(reads),
+        "activity": lambda: sections.activity(reads, authors=authors),
+        "spending": lambda: sections.spending(reads),
+        "earnings": lambda: sections.earnings(reads, head.practice),
+        "payouts": lambda: sections.payouts(reads),
+    }
+    parts = {name: _section(name, builders[name], reads) for name in names}
+    common: dict[str, Any] = {
+        "practice": PracticeName(id=caller.practice, name=head.practice.name),
+        "quick_actions": _quick_actions(caller, kind, head, reads),
+    }
+    match kind:
+        case "patient":
+            return PatientDashboard(**common, sections=PatientSections(**parts))
+        case "new_expert":
+            return NewExpertDashboard(**common, sections=NewExpertSections(**parts))
+        case "expert":
+            return ExpertDashboard(**common, sections=PanelSections(**parts))
+        case _:
+            return PracticeDashboard(**common, sections=PanelSections(**parts))
 
 
-def _section(name: str, build_data: Build, reads: Reads) -> dict[str, Any]:
+def _unknown() -> Built:
+    raise NotFound
+
+
+def _quick_actions(caller: Principal, kind: str, head: Head, reads: Reads) -> list[QuickAction]:
+    if kind == "patient":
+        return actions.of_patient(caller)
+    if kind != "practice" and head.expert:
+        published = bool(head.expert.published)
+        return actions.of_expert(caller, setup_of(head.expert), published=published)
+    # How far the practice is set up, by figures that are read anyway; as usual without them.
+    missing: list[str] = []
+    if seen := reads.seen():
+        total, walk = seen
+        missing = [
+            name
+            for name in actions.FIRST_STEPS
+            if not total[name] and figures.is_complete(walk, name)
+        ]
+    return actions.of_practice(caller, missing)
+
+
+def _section(name: str, build_data: Builder, reads: Reads) -> dict[str, Any]:
     """The section, or the word that it is unavailable: one that fails leaves the others alone."""
+    data, changed, complete = None, None, False
     try:
-        data = build_data().model_dump()
+        built = build_data()
+        changed = figures.latest(built.rows)
+        complete = not built.figures or figures.is_complete(reads.walk, *built.figures)
+        data = built.data.model_dump()
     except Exception as error:  # noqa: BLE001  # whatever one section's reads ran into
         failure("a dashboard section is unavailable", error, section=name)
-        data = None
     return {
         "status": "unavailable" if data is None else "ok",
         "as_of": reads.subject.now,
-        "max_age_seconds": MAX_AGE[name],
+        "changed_at": from_text(changed) if data is not None and changed else None,
+        "complete": complete and data is not None,
+        "max_age_seconds": layout.SECTIONS[name].max_age_s,
         "data": data,
     }
 
@@ -201,15 +247,29 @@ def shown(dashboard: Dashboard) -> list[tuple[str, Section[Any]]]:
 
 
 def etag(dashboard: Dashboard) -> str:
-    """Changes with what is shown, not with when it was read."""
-    timeless = {name: {"as_of"} for name, _ in shown(dashboard)}
-    body = dashboard.model_dump_json(exclude={"sections": timeless})
-    return f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
+    """Changes with what is shown, not with when it was read.
+
+    Rows change for figures that a section does not show, too: ``changed_at`` is left out. So is
+    ``includes_change``, unless it says no: what has the change is the same asked for or not.
+    """
+    timeless: dict[str, Any] = {
+        "sections": {name: {"as_of", "changed_at"} for name, _ in shown(dashboard)}
+    }
+    if dashboard.includes_change is not False:
+        timeless["includes_change"] = True
+    return etag_of(dashboard, timeless)
 
 
 def max_age(dashboard: Dashboard) -> int:
-    """As short as its shortest-lived section; nothing while one is unavailable."""
+    """As short as its shortest-lived section.
+
+    Nothing while one is unavailable, and while a change that was asked for is missing.
+    """
     parts = [section for _, section in shown(dashboard)]
-    if any(section.status == "unavailable" for section in parts):
+    is_poor = any(section.status == "unavailable" for section in parts)
+    if is_poor or dashboard.includes_change is False:
         return 0
     return min((section.max_age_seconds for section in parts), default=0)
+
+
+__all__ = ["asked_for", "build", "etag", "max_age", "shown"]

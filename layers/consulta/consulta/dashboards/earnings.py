@@ -4,19 +4,18 @@ Whole months are read as month rows, the days beside them as day rows, never a p
 are never added together.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
-from datetime import date, timedelta
 
 from consulta.aggregates import figures
 from consulta.aggregates.figures import Figures
-from consulta.core import table
-from consulta.core.errors import Forbidden, Invalid, NotFound
+from consulta.core.errors import Forbidden, Invalid
 from consulta.core.fields import Amount
 from consulta.core.identity import Principal, own_only
-from consulta.core.keys import Tenant
 from consulta.core.permissions import Role
 from consulta.core.time import from_text, now
+from consulta.dashboards import ranges
+from consulta.dashboards.ranges import Rows, percent
 from consulta.dashboards.schema_earnings import (
     EarningsFilter,
     EarningsPart,
@@ -26,8 +25,6 @@ from consulta.dashboards.schema_earnings import (
     PeriodEarnings,
     Trend,
 )
-from consulta.dashboards.statistics import MAX_DAYS, YEARS, parts
-from consulta.people.records import EXPERT, PRACTICE
 
 MAX_DAYS_APART = 92
 MONEY = (
@@ -42,8 +39,6 @@ MONEY = (
     "tax_withheld",
 )
 
-Rows = list[tuple[date, Figures]]
-
 
 def of(by: Principal, wanted: EarningsFilter) -> PeriodEarnings:
     """Of the practice or of one expert. Raises Forbidden, Invalid, NotFound."""
@@ -52,16 +47,10 @@ def of(by: Principal, wanted: EarningsFilter) -> PeriodEarnings:
     wanted = own_only(by, wanted, "payments")
     first, last = wanted.first, wanted.last
     _check(wanted)
-    tenant = by.tenant
-    if wanted.expert_id and table.get_raw(tenant.item(EXPERT, wanted.expert_id)) is None:
-        raise NotFound
-    kind, subject = (EXPERT, wanted.expert_id) if wanted.expert_id else (PRACTICE, tenant.practice)
-    length = last - first + timedelta(days=1)
+    subject = ranges.subject(by, wanted.expert_id)
     instant = now()
-    rows = _rows(tenant, kind, subject, first, last, by_day=wanted.group is Group.DAY)
-    before = _sums(
-        row for _, row in _rows(tenant, kind, subject, first - length, first - timedelta(days=1))
-    )
+    rows = ranges.rows(by.tenant, subject, first, last, by_day=wanted.group is Group.DAY)
+    before = _sums(row for _, row in ranges.rows(by.tenant, subject, *ranges.before(first, last)))
     found = [row for _, row in rows]
     changed = figures.latest(found)
     return PeriodEarnings(
@@ -78,24 +67,11 @@ def of(by: Principal, wanted: EarningsFilter) -> PeriodEarnings:
 
 
 def _check(wanted: EarningsFilter) -> None:
+    ranges.check(wanted.first, wanted.last)
     days = (wanted.last - wanted.first).days + 1
-    if wanted.first.year not in YEARS or wanted.last.year not in YEARS or not 0 < days <= MAX_DAYS:
-        raise Invalid.of("query.to", f"Give a range of at most {MAX_DAYS} days", "range")
     if wanted.group is Group.DAY and days > MAX_DAYS_APART:
         message = f"Day by day at most {MAX_DAYS_APART} days"
         raise Invalid.of("query.to", message, "range")
-
-
-def _rows(
-    tenant: Tenant, kind: str, subject: str, first: date, last: date, *, by_day: bool = False
-) -> Rows:
-    """The rows that make up [first, last], each with its first day."""
-    found: Rows = []
-    ranges = [(False, first, last)] if by_day else parts(first, last)
-    for is_months, low, high in ranges:
-        read = figures.months if is_months else figures.days
-        found += read(tenant, kind, subject, low, high).items()
-    return found
 
 
 def _parts(rows: Rows, group: Group) -> list[EarningsPart]:
@@ -112,16 +88,11 @@ def _parts(rows: Rows, group: Group) -> list[EarningsPart]:
 
 def _sums(rows: Iterable[Figures]) -> dict[str, EarningsSum]:
     """What rows come to, by currency; none where there is no money in any."""
-    values: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for row in rows:
-        for figure, value in row.items():
-            name, _, currency = figure.partition(".")
-            if value and currency and name in (*MONEY, "payments"):
-                values[currency][name] += value
-    return {currency: _sum(currency, one) for currency, one in values.items()}
+    found = ranges.by_currency(rows, (*MONEY, "payments"))
+    return {currency: _sum(currency, one) for currency, one in found.items()}
 
 
-def _sum(currency: str, values: dict[str, int]) -> EarningsSum:
+def _sum(currency: str, values: Counter[str]) -> EarningsSum:
     gross, commission = values["collected"], values["commission"]
     collected = gross - values["refunded"]
     fees = values["fee"] - values["platform_fee"]
@@ -152,8 +123,3 @@ def _total(found: EarningsSum, before: EarningsSum | None) -> EarningsTotal:
         for name in Trend.model_fields
     }
     return EarningsTotal(**dict(found), trend_percent=Trend(**trends))
-
-
-def percent(value: int, base: int) -> float | None:
-    """How much more than ``base``, in percent of it; None where there is nothing to compare."""
-    return round((value - base) * 100 / abs(base), 1) if base else None

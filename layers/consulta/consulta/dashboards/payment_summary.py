@@ -7,20 +7,19 @@ batch, and never a payment.
 from collections import Counter
 
 from consulta.aggregates import figures
-from consulta.core import table
-from consulta.core.errors import Forbidden, Invalid, NotFound
+from consulta.core.errors import Forbidden
 from consulta.core.fields import Amount
 from consulta.core.identity import Principal, own_only
 from consulta.core.money import proportion
 from consulta.core.permissions import Role
 from consulta.core.time import from_text, now
+from consulta.dashboards import ranges
 from consulta.dashboards.schema_payment_summary import (
     CurrencySummary,
     PaymentSummary,
     SummaryFilter,
 )
-from consulta.dashboards.statistics import MAX_DAYS, YEARS, parts
-from consulta.people.records import EXPERT, PRACTICE
+from consulta.people.records import PRACTICE
 
 _OF_RANGE = ("collected", "refunded", "payments")
 
@@ -34,52 +33,37 @@ def of(by: Principal, wanted: SummaryFilter) -> PaymentSummary:
         raise Forbidden("These are figures of a practice")
     wanted = own_only(by, wanted, "payments")
     first, last = wanted.first, wanted.last
-    if first.year not in YEARS or last.year not in YEARS or not 0 <= (last - first).days < MAX_DAYS:
-        raise Invalid.of("query.to", f"Give a range of at most {MAX_DAYS} days", "range")
-    tenant = by.tenant
-    if wanted.expert_id and table.get_raw(tenant.item(EXPERT, wanted.expert_id)) is None:
-        raise NotFound
-    subject = (EXPERT, wanted.expert_id) if wanted.expert_id else (PRACTICE, tenant.practice)
+    ranges.check(first, last)
+    tenant, subject = by.tenant, ranges.subject(by, wanted.expert_id)
     instant = now()
     total, walk = (*subject, figures.TOTAL), (PRACTICE, tenant.practice, figures.WALK)
     at_once = figures.read(tenant, [total, walk])
-    rows = []
-    for is_months, low, high in parts(first, last):
-        read = figures.months if is_months else figures.days
-        rows += list(read(tenant, *subject, low, high).values())
-    sums: Counter[tuple[str, str]] = Counter()
-    for row in rows:
-        sums.update(_by_currency(row, *_OF_RANGE))
-    sums.update(_by_currency(at_once[total], "awaiting"))
+    rows = [row for _, row in ranges.rows(tenant, subject, first, last)]
+    sums = ranges.by_currency(rows, _OF_RANGE)
+    for currency, open_ in ranges.by_currency([at_once[total]], ("awaiting",)).items():
+        sums.setdefault(currency, Counter()).update(open_)
     changed = figures.latest([*rows, at_once[total]])
-    found = sorted({currency for (_, currency), value in sums.items() if value})
     return PaymentSummary(
         first=first,
         last=last,
         expert_id=wanted.expert_id,
-        currencies=[_summary(currency, sums) for currency in found],
+        currencies=[_summary(*one) for one in sorted(sums.items()) if any(one[1].values())],
         complete=figures.is_complete(at_once[walk]),
         as_of=instant,
         changed_at=from_text(changed) if changed else None,
     )
 
 
-def _by_currency(row: figures.Figures, *names: str) -> dict[tuple[str, str], int]:
-    """The row's figures of these names that are kept by currency."""
-    parted = {figure.partition(".")[::2]: value for figure, value in row.items()}
-    return {key: value for key, value in parted.items() if key[0] in names and key[1]}
-
-
-def _summary(currency: str, sums: Counter[tuple[str, str]]) -> CurrencySummary:
+def _summary(currency: str, sums: Counter[str]) -> CurrencySummary:
     def amount(minor: int) -> Amount:
         return Amount(amount=minor, currency=currency)
 
-    revenue, count = sums["collected", currency], sums["payments", currency]
+    revenue, count = sums["collected"], sums["payments"]
     return CurrencySummary(
         currency=currency,
         revenue=amount(revenue),
-        refunds=amount(sums["refunded", currency]),
-        pending=amount(sums["awaiting", currency]),
+        refunds=amount(sums["refunded"]),
+        pending=amount(sums["awaiting"]),
         count=count,
         # Half to even, in whole minor units.
         average=amount(proportion(revenue, 1, count)) if count else None,

@@ -1,0 +1,129 @@
+"""GET /v1/analytics/appointments, payment-status and funnel: appointments by what became of them.
+
+All are counted on the day that an appointment is on, by what it is now.
+"""
+
+from collections.abc import Iterable
+
+from consulta.aggregates.figures import Figures
+from consulta.core.identity import Principal
+from consulta.dashboards import ranges
+from consulta.dashboards.analytics import periods
+from consulta.dashboards.analytics.asked import Asked, Reads, asked, only
+from consulta.dashboards.analytics.schema import (
+    AppointmentAnalytics,
+    FunnelAnalytics,
+    FunnelSteps,
+    FunnelTrend,
+    OfServiceFilter,
+    PaymentStatusAnalytics,
+    PaymentStatusShare,
+    PointsFilter,
+    StatusCounts,
+    StatusPoint,
+    StatusShare,
+)
+from consulta.scheduling.records import SERVICE, PaymentStatus, Status
+
+
+def by_status(by: Principal, wanted: PointsFilter) -> AppointmentAnalytics:
+    """Per period and over the range. Raises Forbidden, Invalid, NotFound, Unavailable."""
+    a = asked(by, wanted, "appointments")
+    with Reads(a.tenant) as reads:
+        in_range = reads.rows(a.subject, a.days, by_day=periods.by_day(wanted.group))
+        earlier = reads.rows(a.subject, a.before)
+        rows, before = in_range(), _counts(only(earlier()), "status", Status)
+        stamps = reads.stamps(*_counted(a, "status"))
+    found = _counts(only(rows), "status", Status)
+    return AppointmentAnalytics(
+        **a.shown_with_service(),
+        **stamps,
+        group=wanted.group,
+        total=found.total,
+        distribution=[
+            StatusShare(
+                status=status,
+                count=count,
+                percent=ranges.share(count, found.total),
+                trend_percent=ranges.percent(count, before.statuses[status]),
+            )
+            for status, count in found.statuses.items()
+        ],
+        previous=before,
+        trend_percent=ranges.percent(found.total, before.total),
+        points=[
+            StatusPoint(**period, **dict(_counts(part, "status", Status)))
+            for period, part in periods.points(a.first, a.last, wanted.group, rows)
+        ],
+    )
+
+
+def by_payment_status(by: Principal, wanted: OfServiceFilter) -> PaymentStatusAnalytics:
+    """Of scheduled ones. Raises Forbidden, Invalid, NotFound, Unavailable."""
+    a = asked(by, wanted, "payments")
+    with Reads(a.tenant) as reads:
+        in_range, earlier = reads.rows(a.subject, a.days), reads.rows(a.subject, a.before)
+        found = _counts(only(in_range()), "payment_status", PaymentStatus)
+        before = _counts(only(earlier()), "payment_status", PaymentStatus)
+        stamps = reads.stamps(*_counted(a, "payment_status"))
+    return PaymentStatusAnalytics(
+        **a.shown_with_service(),
+        **stamps,
+        total=found.total,
+        distribution=[
+            PaymentStatusShare(
+                payment_status=status,
+                count=count,
+                percent=ranges.share(count, found.total),
+                trend_percent=ranges.percent(count, before.statuses[status]),
+            )
+            for status, count in found.statuses.items()
+        ],
+        previous=before,
+        trend_percent=ranges.percent(found.total, before.total),
+    )
+
+
+def funnel(by: Principal, wanted: OfServiceFilter) -> FunnelAnalytics:
+    """How far they came. Raises Forbidden, Invalid, NotFound, Unavailable."""
+    a = asked(by, wanted, "appointments")
+    with Reads(a.tenant) as reads:
+        in_range, earlier = reads.rows(a.subject, a.days), reads.rows(a.subject, a.before)
+        found, before = _steps(only(in_range())), _steps(only(earlier()))
+        stamps = reads.stamps(*_counted(a, "scheduled", "paid", "paid_completed"))
+    trends = {
+        name: ranges.percent(getattr(found, name), getattr(before, name))
+        for name in FunnelTrend.model_fields
+    }
+    return FunnelAnalytics(
+        **a.shown_with_service(),
+        **stamps,
+        steps=found,
+        previous=before,
+        trend_percent=FunnelTrend(**trends),
+    )
+
+
+def _counted(a: Asked, *names: str) -> tuple[str, ...]:
+    """The figures that have to be complete. A service's day rows are newer than all of them."""
+    return () if a.id_of(SERVICE) else names
+
+
+def _counts(rows: Iterable[Figures], prefix: str, of: Iterable[str]) -> StatusCounts:
+    found = list(rows)
+    counts = {str(one): sum(row[f"{prefix}.{one}"] for row in found) for one in of}
+    return StatusCounts(total=sum(counts.values()), statuses=counts)
+
+
+def _steps(rows: list[Figures]) -> FunnelSteps:
+    scheduled, paid, completed = (
+        sum(row[name] for row in rows) for name in ("scheduled", "paid", "paid_completed")
+    )
+    return FunnelSteps(
+        scheduled=scheduled,
+        paid=paid,
+        completed=completed,
+        paid_percent=ranges.share(paid, scheduled),
+        completed_percent=ranges.share(completed, paid),
+        overall_percent=ranges.share(completed, scheduled),
+    )
