@@ -4,7 +4,7 @@
 practice through the public API and writes ``<dir>/stack.json``:
 
     {"api_url", "docs_url", "mailbox_url", "stripe_url", "mercadopago_url", "google_url", "region",
-     "stack_name", "outputs": {...}, "signins": [{"role", "email", "password"}]}
+     "realtime_url", "stack_name", "outputs": {...}, "signins": [{"role", "email", "password"}]}
 
 Every start is a fresh one: nothing is kept of the last but the build.
 """
@@ -104,6 +104,7 @@ class Stack:
             "ProtectTables": "false",
             "PublicUrl": self.api_url,
             "CognitoBase": self.api_url,
+            "RealtimeBase": f"{self.api_url}/_aws/execute-api",
             "StripeApiBase": self.simulators["stripe"],
             "MercadoPagoApiBase": self.simulators["mercadopago"],
             "GoogleAuthBase": self.simulators["google"],
@@ -172,6 +173,7 @@ def _start(stack: Stack, *, seeded: bool) -> dict[str, Any]:
     description = {
         "api_url": stack.api_url,
         "docs_url": f"{stack.api_url}/v1/docs",
+        "realtime_url": f"ws{outputs['RealtimeEndpoint'].removeprefix('http')}",
         "mailbox_url": f"{stack.api_url}/_ministack/ses/messages",
         "stripe_url": stack.simulators["stripe"],
         "mercadopago_url": stack.simulators["mercadopago"],
@@ -349,6 +351,7 @@ def _print_description(description: dict[str, Any], seconds: float) -> None:
     for title, value in (
         ("API", api),
         ("Docs", description["docs_url"]),
+        ("Live", description["realtime_url"]),
         ("Mailbox", description["mailbox_url"]),
     ):
         console.print(f"  {title:8} {value}", soft_wrap=True)

@@ -13,7 +13,7 @@ from tests.template import create_table
 quicker.apply()
 
 CORE, AGGREGATES, COUNTERS = "core", "aggregates", "counters"
-AUDIT = "audit"
+AUDIT, CONNECTIONS = "audit", "connections"
 # What a test records under this name (``record_property``) is printed at the end.
 TABLE = "table"
 
@@ -38,6 +38,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]
         "CORE_TABLE": CORE,
         "AGGREGATES_TABLE": AGGREGATES,
         "AUDIT_TABLE": AUDIT,
+        "CONNECTIONS_TABLE": CONNECTIONS,
         "STAGE": "test",
         "POWERTOOLS_SERVICE_NAME": "consulta",
         "POWERTOOLS_METRICS_NAMESPACE": "Consulta",
@@ -72,6 +73,7 @@ def tables(environment: pytest.MonkeyPatch) -> Iterator[Any]:
         create_table(client, "AggregatesTable", AGGREGATES)
         create_table(client, "CountersTable", COUNTERS)
         create_table(client, "AuditTable", AUDIT)
+        create_table(client, "ConnectionsTable", CONNECTIONS)
         yield client
         forget()
 

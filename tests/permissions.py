@@ -21,6 +21,8 @@ from tests.template import resources, template
 NAMED_OTHERWISE = {
     "s3:HeadObject": "s3:GetObject",
     "s3:ListObjectsV2": "s3:ListBucket",
+    "apigatewaymanagementapi:DeleteConnection": "execute-api:ManageConnections",
+    "apigatewaymanagementapi:PostToConnection": "execute-api:ManageConnections",
     "sqs:SendMessageBatch": "sqs:SendMessage",
     "sqs:ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
     "sqs:DeleteMessageBatch": "sqs:DeleteMessage",

@@ -1,21 +1,30 @@
-"""Three shortcuts for moto and botocore that change no answer.
+"""Shortcuts for moto and botocore that change no answer.
 
-moto copies whole tables before each transaction, to be able to undo it, with every stream record
-ever written; looks for each of the ten types of each attribute under several names; and begins each
-test with a new session, which parses botocore's models again.
+moto copies whole tables for each action of a transaction, to be able to undo it, with every stream
+record ever written; looks for each of the ten types of each attribute under several names; and
+begins each test with a new session, which parses botocore's models again.
 """
 
+import copy
 import functools
+from collections import defaultdict
 from typing import Any
 
 from botocore.loaders import JSONFileLoader
-from moto.core.serialize import ResponseSerializer
-from moto.dynamodb.models.table import StreamRecord
+from moto.core.serialize import BaseJSONSerializer, ResponseSerializer
+from moto.dynamodb.models import DynamoDBBackend
+from moto.dynamodb.models.dynamo_type import DynamoType
+from moto.dynamodb.models.table import StreamRecord, Table
 
 TYPES = frozenset({"S", "N", "B", "SS", "NS", "BS", "M", "L", "NULL", "BOOL"})
+# Types whose values are replaced, and never changed in place.
+SCALARS = frozenset({"S", "N", "BOOL", "NULL"})
 
 _load_file = JSONFileLoader.load_file
 _get_value = ResponseSerializer.get_value
+_structure = BaseJSONSerializer._serialize_type_structure
+_copied = DynamoType.__deepcopy__
+_transact = DynamoDBBackend.transact_write_items
 
 
 @functools.cache
@@ -30,8 +39,64 @@ def _found(self: ResponseSerializer, value: Any, key: str, shape: Any) -> Any:
     return _get_value(self, value, key, shape)
 
 
+def _written(self: BaseJSONSerializer, serialized: Any, value: Any, shape: Any, key: str) -> None:
+    """An attribute's value that is what the answer says of it, as it is."""
+    if key and shape.name == "AttributeValue" and type(value) is dict and len(value) == 1:
+        ((kind, plain),) = value.items()
+        if kind in SCALARS and type(plain) in (str, bool):
+            self._default_serialize(serialized, {kind: plain}, shape, key)
+            return
+    _structure(self, serialized, value, shape, key)
+
+
+def _shared(self: DynamoType, memo: dict[int, Any]) -> DynamoType:
+    """Copies share what is never changed in place."""
+    return self if self.type in SCALARS else _copied(self, memo)
+
+
+def _transacted(self: DynamoDBBackend, transact_items: list[dict[str, Any]]) -> None:
+    """Before each transaction a copy of what it may change, in place of a copy of everything."""
+    named: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for item in transact_items:
+        for action in item.values():
+            named[action.get("TableName", "")].append(action.get("Key") or action.get("Item", {}))
+    snapshots: dict[int, Table] = {}
+
+    def snapshot(table: Table, _: dict[int, Any]) -> Table:
+        if id(table) not in snapshots:
+            snapshots[id(table)] = _snapshot(table, named[table.name])
+        return snapshots[id(table)]
+
+    Table.__deepcopy__ = snapshot
+    try:
+        _transact(self, transact_items)
+    finally:
+        del Table.__deepcopy__
+
+
+def _snapshot(table: Table, keys: list[dict[str, Any]]) -> Table:
+    """The table as it is; of its items only those of ``keys`` are changed in place."""
+    kept = copy.copy(table)
+    kept.items = defaultdict(dict, {hash_: dict(rows) for hash_, rows in table.items.items()})
+    for key in keys:
+        # Every table here has both; a key without one is refused by what follows.
+        if not key.keys() >= set(table.table_key_attrs):
+            continue
+        hash_, range_ = (DynamoType(key[name]) for name in table.table_key_attrs)
+        if range_ in kept.items.get(hash_, {}):
+            kept.items[hash_][range_] = copy.deepcopy(kept.items[hash_][range_])
+    if table.stream_shard is not None:
+        kept.stream_shard = copy.copy(table.stream_shard)
+        kept.stream_shard.items = list(table.stream_shard.items)
+        kept.stream_shard.table = kept
+    return kept
+
+
 def apply() -> None:
     """Stream records, which never change, are shared by copies; models are read once."""
     StreamRecord.__deepcopy__ = lambda self, _: self
+    DynamoType.__deepcopy__ = _shared
+    DynamoDBBackend.transact_write_items = _transacted
     ResponseSerializer.get_value = _found
+    BaseJSONSerializer._serialize_type_structure = _written
     JSONFileLoader.load_file = lambda _, file_path: _loaded(file_path)

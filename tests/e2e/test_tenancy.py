@@ -4,9 +4,14 @@ import json
 from datetime import date, timedelta
 from typing import Any
 
+import boto3
 import httpx
 import pytest
 
+from consulta.core import ids as ids_of
+from consulta.core.item import Actor
+from consulta.core.keys import Tenant
+from consulta.scheduling.review_records import REVIEW, ReviewItem
 from local.seed import OPERATOR, TEMPORARY, ZONE, Caller, sign_in, today, until
 from tests.e2e.test_money import disputed, paid_out
 
@@ -19,10 +24,15 @@ BODIES: dict[str, dict[str, Any]] = {
     "post /v1/appointments/{appointment_id}/mark-paid": {"method": "cash", "received_at": today()},
     "post /v1/appointments/{appointment_id}/notes": {"text": "Mine?"},
     "patch /v1/appointments/{appointment_id}/notes/{note_id}": {"text": "Mine?"},
+    "post /v1/threads/{thread_id}/messages": {"text": "Mine?"},
+    "post /v1/threads/{thread_id}/read": {"up_to": "msg_01JC0DEM00000000000000000A"},
     "post /v1/appointments/{appointment_id}/reschedule": {"start": "2027-02-01T10:00:00Z"},
     "patch /v1/series/{series_id}": {"scope": "all", "shift_days": 1},
     "post /v1/connect/accounts/{payee}/onboarding-link": {"return_url": URL, "refresh_url": URL},
     "patch /v1/connect/accounts/{payee}": {"refund_management": True},
+    "patch /v1/reviews/{review_id}": {"rating": 5},
+    "post /v1/reviews/{review_id}/reply": {"text": "Mine?"},
+    "post /v1/reviews/{review_id}/hide": {"reason": "Mine?"},
     "patch": {"name": "Renamed"},
     "post": {},
 }
@@ -68,11 +78,15 @@ def ids(stack: Stack, people: dict[str, Caller]) -> dict[str, str]:
     }
     for name in ("appointment", "expert", "member", "patient", "payment", "service"):
         found[f"{name}_id"] = admin.get(f"/v1/{name}s")["items"][0]["id"]
+    found["thread_id"] = admin.post(
+        "/v1/threads", {"patient_id": found["patient_id"], "text": "Ours"}
+    )["id"]
     found["schedule_id"] = admin.get("/v1/report-schedules")["items"][0]["id"]
     found["order_id"] = admin.get(f"/v1/appointments/{found['appointment_id']}")["order_id"]
     found["payee"] = found["expert_id"]
     found["dispute_id"] = disputed(stack, admin)[0]["id"]
     found["payout_id"] = paid_out(stack, admin)["id"]
+    found["review_id"] = reviewed(stack, admin, found)
     return found | of_scheduling(admin, found)
 
 
@@ -108,6 +122,38 @@ def of_scheduling(admin: Caller, found: dict[str, str]) -> dict[str, str]:
         # Not begun yet: it fails, and the job is there all the same.
         "job_id": admin.post("/v1/appointments/bulk", job, expect=200)["id"],
     }
+
+
+def reviewed(stack: Stack, admin: Caller, found: dict[str, str]) -> str:
+    """A review, written past the API: no appointment of today's practice is completed yet."""
+    appointment = admin.get(f"/v1/appointments/{found['appointment_id']}")
+    tenant = Tenant(found["practice_id"])
+    review_id = ids_of.related(appointment["id"], "rev")
+    month = tenant.listing_by(REVIEW, "MONTH", today()[:7])
+    item = ReviewItem.create(
+        tenant.item(REVIEW, review_id),
+        REVIEW,
+        Actor("e2e", "e2e"),
+        appointment_id=appointment["id"],
+        **{f"{name}_id": appointment[name]["id"] for name in ("expert", "service", "patient")},
+        rating=5,
+        zone=ZONE,
+        local_date=today(),
+        **{f"l{n}pk": month for n in (1, 2, 3)},
+        **{f"l{n}sk": f"{today()}#{review_id}" for n in (1, 2, 3)},
+        walkpk=tenant.listing(REVIEW),
+        walksk=review_id,
+    )
+    client = boto3.client(
+        "dynamodb",
+        endpoint_url=stack["api_url"],
+        region_name=stack["region"],
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+    client.put_item(TableName=stack["outputs"]["CoreTableName"], Item=item.serialize())
+    assert admin.get(f"/v1/reviews/{review_id}")["rating"] == 5
+    return review_id
 
 
 def report() -> dict[str, Any]:
@@ -150,7 +196,7 @@ def test_another_practices_ids_are_not_there(
 def test_a_lists_items_are_the_practices_own(stranger: Caller) -> None:
     for name in ("appointments", "patients", "payments", "services", "experts", "invitations"):
         assert stranger.get(f"/v1/{name}")["items"] == []
-    for name in ("reports", "report-schedules", "api-keys", "sso"):
+    for name in ("reports", "report-schedules", "api-keys", "sso", "reviews"):
         assert stranger.get(f"/v1/{name}")["items"] == []
     entries = until(lambda: stranger.get("/v1/audit")["items"])
     assert {entry["entity"] for entry in entries} <= {"PRACTICE", "MEMBER", "EVENT"}

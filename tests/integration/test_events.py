@@ -30,6 +30,12 @@ EXPECTED = {
     "account_sessions/create_as_patient": 403,
     "aggregate/appointment_paid_and_confirmed": 0,
     "aggregate/malformed_item_is_parked": 0,
+    "analytics/appointments_of_too_long_a_range": 422,
+    "analytics/funnel_of_an_unknown_service": 404,
+    "analytics/no_shows": 200,
+    "analytics/retention": 200,
+    "analytics/revenue_by_week": 200,
+    "analytics/top_patients": 200,
     "api_keys/create_with_a_permission_of_no_key": 422,
     "api_keys/list": 200,
     "appointments/book_at_a_time_that_clocks_skip": 422,
@@ -92,7 +98,9 @@ EXPECTED = {
     "earnings/of_a_range_backwards": 422,
     "experts/get_unknown": 404,
     "experts/list": 200,
+    "experts/view_of_unknown": 404,
     "feeds/list_of_an_unknown_expert": 404,
+    "figures_check/every_night": 0,
     "feeds/read_an_unknown_address": 404,
     "ledger/balances": 200,
     "ledger/list": 200,
@@ -142,6 +150,14 @@ EXPECTED = {
     "reconciliations/differences_backwards": 422,
     "reconciliations/get_unknown": 404,
     "reconciliations/list": 200,
+    "realtime/appointment_changed": 0,
+    "realtime/unreadable_comes_again": 1,
+    "realtime_connection/connect_with_an_unknown_ticket": 403,
+    "realtime_connection/connect_without_ticket": 403,
+    "realtime_connection/disconnect": 200,
+    "realtime_connection/ping": 200,
+    "realtime_tickets/create": 201,
+    "realtime_tickets/create_by_an_api_key": 403,
     "receipts/get_unknown": 404,
     "receipts/pdf_of_unknown": 404,
     "receipts/unknown_format": 422,
@@ -155,6 +171,12 @@ EXPECTED = {
     "resources/create": 201,
     "resources/create_of_no_kind": 422,
     "resources/list": 200,
+    "reviews/create_for_unknown_appointment": 404,
+    "reviews/create_with_six_stars": 422,
+    "reviews/hide_without_reason": 422,
+    "reviews/list_of_an_expert": 200,
+    "reviews/reply_to_unknown": 404,
+    "reviews/statistics": 200,
     "roles/create": 201,
     "roles/create_with_unknown_permission": 422,
     "roles/list": 200,
@@ -181,6 +203,9 @@ EXPECTED = {
     "stripe_webhook/without_signature": 400,
     "sweep/every_minute": 0,
     "sweep/nothing_in_it": 0,
+    "threads/list_unread": 200,
+    "threads/read_of_unknown": 404,
+    "threads/write_to_unknown_patient": 404,
     "usage/beyond_93_days": 422,
     "usage/by_day": 200,
     "waitlist/accept_unknown": 404,
@@ -256,7 +281,7 @@ def deployed(tables: Any, environment: pytest.MonkeyPatch) -> pytest.MonkeyPatch
     for resource in FUNCTIONS.values():
         for name in resource["Properties"].get("Environment", {}).get("Variables", {}):
             value = values.get(name, queue if name.endswith("QUEUE_URL") else "sample")
-            if name not in {"CORE_TABLE", "AUDIT_TABLE", "AGGREGATES_TABLE"}:
+            if name not in {"CORE_TABLE", "AUDIT_TABLE", "AGGREGATES_TABLE", "CONNECTIONS_TABLE"}:
                 environment.setenv(name, value)
     environment.setenv("AUDIT_QUEUE_URL", queue)
     return environment

@@ -1,5 +1,6 @@
 """House rules of template.yaml that the linters do not hold."""
 
+import json
 import re
 from copy import deepcopy
 from types import SimpleNamespace
@@ -8,6 +9,9 @@ from typing import Any
 import pytest
 from samtranslator.translator.transform import transform
 
+from consulta.aggregates.contributions import ENTITIES
+from consulta.money.records import POSTING
+from consulta.people.records import PRACTICE
 from tests.permissions import allowed, many, resource_name, statements
 from tests.template import ROOT, resources, template
 
@@ -83,7 +87,7 @@ def test_the_stack_has_room_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     loops = [each for name, each in template()["Resources"].items() if name.startswith("Fn::")]
     looped = sum(len(names) * len(made) for _, names, made in loops)
-    assert len(translated({})["Resources"]) + looped <= 480
+    assert len(translated({})["Resources"]) + looped <= 490
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -149,6 +153,20 @@ def test_nothing_asynchronous_is_lost() -> None:
                 assert properties["DestinationConfig"]["OnFailure"]
             if event["Type"] == "ScheduleV2":
                 assert properties["DeadLetterConfig"]
+
+
+def test_every_item_with_figures_reaches_them_whatever_becomes_of_it() -> None:
+    stream = FUNCTIONS["AggregateFunction"]["Properties"]["Events"]["Stream"]["Properties"]
+    found: dict[str, set[str]] = {"NewImage": set(), "OldImage": set()}
+    for one in stream["FilterCriteria"]["Filters"]:
+        ((image, pattern),) = json.loads(one["Pattern"])["dynamodb"].items()
+        found[image] |= set(pattern["entity"]["S"])
+    # Postings are only ever added.
+    # A new practice's figures begin with it.
+    assert found == {
+        "NewImage": {*ENTITIES, PRACTICE},
+        "OldImage": ENTITIES.keys() - {POSTING},
+    }
 
 
 def test_all_that_needs_a_person_has_its_alarm() -> None:

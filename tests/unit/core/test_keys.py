@@ -25,6 +25,7 @@ def every_key(value: str) -> list[Key]:
         TENANT.holds(value),
         TENANT.figures("EXPERT", value, "TOTAL"),
         TENANT.pair("NAME", value, "right"),
+        TENANT.connection("EXPERT", value, "connection"),
     ]
 
 
