@@ -18,6 +18,10 @@ SAM := SAM_CLI_ENABLE_LANGUAGE_EXTENSIONS=1 __SAM_CLI_APP_DIR=.local/sam SAM_CLI
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 	--no-header --no-annotate --python-version 3.12 $(if $(UPGRADE),--upgrade)
 
+# Compiled once and kept (git ignores it), whatever the shell says: else every process, and each
+# function on the local AWS, compiles all that it imports again.
+export PYTHONDONTWRITEBYTECODE :=
+
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 .PHONY: help run deploy stop status test lint types contracts template unit integration e2e format openapi \
