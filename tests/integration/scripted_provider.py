@@ -92,7 +92,7 @@ class ScriptedProvider:
         return self.payments[self._call("start", operation.key, act)]
 
     def read(
-        self, provider_id: str, payee: PayeeItem, *, is_plain: bool = False
+        self, provider_id: str, payee: PayeeItem, *, exchanged: bool | None = None
     ) -> ProviderPayment:
         def act() -> ProviderPayment:
             if provider_id not in self.payments:

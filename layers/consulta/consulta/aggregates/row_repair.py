@@ -14,9 +14,9 @@ transaction, and every write of a row changes its stamp. So with the same stamp 
 step 4 no contribution to this row changed in between, and the sum that was read is the sum at the
 moment of the write, although the contribution rows were not all read at one moment. One thing goes
 around this: a damaged pair or visit makes the engine miss a first or last time while it is still
-wrong. So nothing counts as repaired because it was written: rows that were written, with all that is counted
-from their pairs and visits, are measured again, until a round finds every one of them right and
-unchanged (docs/decisions/0020-repair-of-figures.md).
+wrong. So nothing counts as repaired because it was written: rows that were written, with all that
+is counted from their pairs and visits, are measured again, until a round finds every one of them
+right and unchanged (docs/decisions/0020-repair-of-figures.md).
 
 A row that changes more often than the contribution rows can be read is left, and said to be.
 """

@@ -7,8 +7,8 @@ named in the log by its keys, and an item's key goes to the repair queue, which 
 figures is mended by ``consulta repair-figures`` alone: that its contribution rows are right is for
 a person to see.
 
-A practice whose figures are not complete, because a deployment has changed them, is walked first. Practices take turns: a night that is too short goes on where the last one
-stopped.
+A practice whose figures are not complete, because a deployment has changed them, is walked first.
+Practices take turns: a night that is too short goes on where the last one stopped.
 """
 
 import random

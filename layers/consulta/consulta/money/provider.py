@@ -197,12 +197,12 @@ class PaymentProvider(Protocol):
         ...
 
     def read(
-        self, provider_id: str, payee: PayeeItem, *, is_plain: bool = False
+        self, provider_id: str, payee: PayeeItem, *, exchanged: bool | None = None
     ) -> ProviderPayment:
         """The payment as it is now.
 
-        ``is_plain``: it has settled before our eyes and nothing was exchanged, which is not looked
-        for again.
+        ``exchanged``: whether anything was, where it has settled before our eyes; what was not is
+        not looked for again.
         """
         ...
 

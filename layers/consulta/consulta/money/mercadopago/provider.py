@@ -93,7 +93,7 @@ class MercadoPagoProvider:
         provider_id: str,
         payee: PayeeItem,
         *,
-        is_plain: bool = False,  # noqa: ARG002  # it exchanges nothing for sellers
+        exchanged: bool | None = None,  # noqa: ARG002  # it exchanges nothing for sellers
     ) -> ProviderPayment:
         """The payment, with its refunds, by the seller's token."""
         return normalised(call("payment.get", payee, "", "payment", "get", provider_id))

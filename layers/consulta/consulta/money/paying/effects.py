@@ -115,7 +115,8 @@ def refresh(
 def _read(adapter: PaymentProvider, payment: PaymentItem, provider_id: str) -> ProviderPayment:
     """The provider's payment as it is now; how ours has settled is known, and stays."""
     known = payment.settled and provider_id == payment.provider_id
-    return adapter.read(provider_id, payee_of(payment), is_plain=bool(known and not payment.fx))
+    exchanged = bool(payment.fx) if known else None
+    return adapter.read(provider_id, payee_of(payment), exchanged=exchanged)
 
 
 def reread(payment: PaymentItem, by: Actor) -> PaymentItem:

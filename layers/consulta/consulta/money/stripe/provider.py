@@ -23,7 +23,7 @@ from consulta.money.provider import (
     ProviderRefund,
 )
 from consulta.money.records import PayeeItem, PaymentItem, Provider, RefundState, State
-from consulta.money.stripe.client import WrongState, client, translated
+from consulta.money.stripe.client import AccountUnreachable, WrongState, client, translated
 
 CARD, PIX = "card", "pix"
 PAGE = 100
@@ -145,7 +145,7 @@ class StripeProvider:
         return normalised(intent.to_dict(), (), account)
 
     def read(
-        self, provider_id: str, payee: PayeeItem, *, is_plain: bool = False
+        self, provider_id: str, payee: PayeeItem, *, exchanged: bool | None = None
     ) -> ProviderPayment:
         """The intent with its charge, settlement and refunds."""
         options = options_of(payee)
@@ -164,11 +164,17 @@ class StripeProvider:
                 )
                 refunds = [refund.to_dict() for refund in listed.auto_paging_iter()]
         reading = normalised(intent, refunds, account_of(payee))
-        if is_exchanged(intent) or (is_passed_on(intent) and not is_plain):
-            from consulta.money.stripe import exchange as stripe_exchange  # noqa: PLC0415  # rare: most are not
+        if not is_exchanged(intent) and (exchanged is False or not is_passed_on(intent)):
+            return reading
+        from consulta.money.stripe import exchange as stripe_exchange  # noqa: PLC0415  # most are none
 
+        try:
             return stripe_exchange.told(reading, intent, refunds, options.get("stripe_account", ""))
-        return reading
+        except AccountUnreachable:
+            if exchanged or is_exchanged(intent):
+                raise
+            # Nobody can see any more what it came to there: it stays in the charge's currency.
+            return reading
 
     def capture(self, operation: Operation, provider_id: str, payee: PayeeItem) -> ProviderPayment:
         """Capture all that is authorized; where its state does not allow it, what it is by now."""
