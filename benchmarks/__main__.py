@@ -1,7 +1,8 @@
 """``make bench``: ratios and counts measured in one run, never times to be compared across runs.
 
 Prints a table and writes benchmarks/latest.json, a list of {name, value, unit, bar, ok}. Exits with
-1 if any entry is not ok. ``make bench ONLY=imports`` runs the groups whose names begin so.
+1 if any entry is not ok. ``make bench ONLY=imports`` runs the groups whose names begin so
+(docs/benchmarks.md).
 """
 
 import json
@@ -14,7 +15,7 @@ from benchmarks.entry import Entry
 
 GROUPS = {
     "imports": imports.run,
-    "dashboard": dashboards.run,
+    "dashboards": dashboards.run,
     "scheduling": scheduling.run,
     "identity": identity.run,
     "identity_limiter": limits.run,

@@ -70,7 +70,11 @@ class Export:
 
     def write(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
         """Add rows, in DynamoDB's own JSON."""
-        self._files[name].writelines(json.dumps({"Item": row}) + "\n" for row in rows)
+        self.write_lines(name, (json.dumps({"Item": row}) for row in rows))
+
+    def write_lines(self, name: str, lines: Iterable[str]) -> None:
+        """Add rows that are lines of an export already: ``{"Item": …}``."""
+        self._files[name].writelines(line + "\n" for line in lines)
 
     def close(self) -> None:
         """No more rows."""
@@ -86,14 +90,33 @@ def loading() -> Iterator[Export]:
 
 
 @contextmanager
-def running(export: Export) -> Iterator[str]:
-    """The endpoint of an engine with these rows, as long as the ``with`` block lives."""
+def running(export: Export, *, on_disk: bool = False) -> Iterator[str]:
+    """The endpoint of an engine with these rows, as long as the ``with`` block lives.
+
+    ``on_disk``: in a file in place of its memory, where a million appointments have no room: with
+    its indexes one takes 10 KB, or 20 if it is a whole one.
+    """
     export.close()
     schema = export.folder / "schema.json"
     with _process() as endpoint:
         schema.write_text(json.dumps(_schema(endpoint), default=str))
-    source = str(export.folder / "export")
-    with _process("import", "--source", source, "--schema", str(schema), "--serve") as endpoint:
+    loaded = ["import", "--source", str(export.folder / "export"), "--schema", str(schema)]
+    if on_disk:
+        database = str(export.folder / "database")
+        done = subprocess.run(
+            [str(_binary()), *loaded, "--output", database],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise SystemExit(f"The benchmark's DynamoDB engine could not load: {done.stderr}")
+        # What it was made of is as large again.
+        shutil.rmtree(export.folder / "export")
+        loaded = ["--db-path", database]
+    else:
+        loaded.append("--serve")
+    with _process(*loaded) as endpoint:
         yield endpoint
 
 
@@ -108,10 +131,10 @@ ENVIRONMENT = {
 
 
 @contextmanager
-def client_of(export: Export) -> Iterator[Any]:
+def client_of(export: Export, *, on_disk: bool = False) -> Iterator[Any]:
     """Our code's own client, talking to an engine with these rows as long as the block lives."""
     os.environ |= ENVIRONMENT
-    with running(export) as endpoint:
+    with running(export, on_disk=on_disk) as endpoint:
         os.environ["AWS_ENDPOINT_URL_DYNAMODB"] = endpoint
         aws.reset()
         settings.reset()
@@ -187,6 +210,23 @@ class Capacity:
     def reset(self) -> None:
         """Count from zero."""
         self.calls, self.units = 0, 0.0
+
+
+class WriteUnits:
+    """Counts the write units of a client's transactions."""
+
+    def __init__(self, client: Any) -> None:
+        self.units = 0.0
+        events = client.meta.events
+        events.register("before-parameter-build.dynamodb.TransactWriteItems", self._ask)
+        events.register("after-call.dynamodb.TransactWriteItems", self._count)
+
+    @staticmethod
+    def _ask(params: dict[str, Any], **_: Any) -> None:
+        params["ReturnConsumedCapacity"] = "TOTAL"
+
+    def _count(self, parsed: dict[str, Any], **_: Any) -> None:
+        self.units += sum(part["CapacityUnits"] for part in parsed.get("ConsumedCapacity", []))
 
 
 class Clock:

@@ -50,7 +50,7 @@ from tests.unit.scheduling.world import World, tomorrow
 
 SMALL, LARGE = 1_000, 100_000
 ROUNDS, PAYMENTS, INTAKES = 3, 20, 400
-EVENTS_A_SECOND_BAR, IMPORT_BAR, INTAKE_BAR_MS, GROWTH_BAR = 50, 1.2, 100, 1.05
+EVENTS_A_SECOND_BAR, INTAKE_BAR_MS, GROWTH_BAR = 50, 100, 1.05
 WEBHOOKS = ("stripe_webhook", "mercadopago_webhook")
 BY = practice.BY
 # What Stripe tells of one payment, the first twice.
@@ -82,7 +82,7 @@ def _measured() -> Iterator[Entry]:
         made = {size: _write(export, size) for size in (SMALL, LARGE)}
         with engine.client_of(export) as client:
             clock = engine.Clock(client)
-            reads, writes = engine.Capacity(client), _WriteUnits(client)
+            reads, writes = engine.Capacity(client), engine.WriteUnits(client)
             with pytest.MonkeyPatch.context() as patch:
                 desk = _Desk(install(patch)[0])
                 yield from _events(desk, clock)
@@ -95,20 +95,9 @@ def _measured() -> Iterator[Entry]:
 
 def _imports() -> Iterator[Entry]:
     """Cold starts of the two functions that answer under a provider's deadline."""
-    imports._install_layer()
-    folders = {name: imports.ROOT / "functions" / name for name in WEBHOOKS}
-    best: dict[str, float] = {}
-    for number in range(imports.ROUNDS + imports.MORE_ROUNDS):
-        over = [n for n in folders if n not in best or best[n] / best["floor"] > IMPORT_BAR]
-        if number >= imports.ROUNDS and not over:
-            break
-        measured = {"floor": imports._seconds(imports.FLOOR)}
-        measured |= {name: imports._seconds(imports.FUNCTION, folders[name]) for name in folders}
-        best |= {name: min(took, best.get(name, took)) for name, took in measured.items()}
-    ratio = max(best[name] for name in folders) / best["floor"]
-    yield Entry.at_most(
-        "money.webhook_import", ratio, "× the floor, the slower of both", IMPORT_BAR
-    )
+    ratio = max(imports.ratios(WEBHOOKS).values())
+    bar = imports.bar_of(WEBHOOKS[0])
+    yield Entry.at_most("money.webhook_import", ratio, "× the floor, the slower of both", bar)
 
 
 class _Queue:
@@ -233,24 +222,7 @@ def _events(desk: _Desk, clock: engine.Clock) -> Iterator[Entry]:
     yield Entry.at_most("money.events_own_work_ms", min(own), "ms of own work an event")
 
 
-class _WriteUnits:
-    """Counts the write units of transactions."""
-
-    def __init__(self, client: Any) -> None:
-        self.units = 0.0
-        events = client.meta.events
-        events.register("before-parameter-build.dynamodb.TransactWriteItems", self._ask)
-        events.register("after-call.dynamodb.TransactWriteItems", self._count)
-
-    @staticmethod
-    def _ask(params: dict[str, Any], **_: Any) -> None:
-        params["ReturnConsumedCapacity"] = "TOTAL"
-
-    def _count(self, parsed: dict[str, Any], **_: Any) -> None:
-        self.units += sum(part["CapacityUnits"] for part in parsed.get("ConsumedCapacity", []))
-
-
-def _costs(desk: _Desk, reads: engine.Capacity, writes: _WriteUnits) -> Iterator[Entry]:
+def _costs(desk: _Desk, reads: engine.Capacity, writes: engine.WriteUnits) -> Iterator[Entry]:
     """Calls and units of a payment, from its start to its settlement, and of a refund."""
     part = RefundRequest.model_validate({"amount": {"amount": 1000, "currency": "EUR"}})
     started: list[StartedPayment] = []

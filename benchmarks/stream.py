@@ -1,0 +1,158 @@
+"""Records of the stream → figures: how many a second, and what a change of an appointment costs.
+
+The stream's own reader is fed with records as DynamoDB sends them, of one practice, in batches as
+large as the function's. The engine has no streams, so how far figures lag behind a change is not
+measured here; our own share of it is. A backfill walks the largest practice, whose items nobody has
+counted one by one, for ``BACKFILL_S`` seconds or to its end.
+"""
+
+import contextlib
+import io
+import logging
+import os
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from benchmarks import engine, practice
+from benchmarks.entry import Entry
+from benchmarks.practice import Practice
+from consulta.aggregates import stream, walk
+from consulta.core.observe import logger
+from consulta.core.time import now
+from consulta.scheduling.records import PaymentStatus, Status
+
+BATCH, BATCHES = 100, 3
+UNITS_BAR = 60
+BACKFILL_S = "60"
+# Each change with what was before; None is nothing.
+CHANGES = {
+    "held": (None, Status.HELD),
+    "confirmed": (Status.HELD, Status.CONFIRMED),
+    "completed": (Status.CONFIRMED, Status.COMPLETED),
+    "cancelled": (Status.CONFIRMED, Status.CANCELLED),
+}
+# One appointment's way through the batches.
+FLOW = (Status.HELD, Status.CONFIRMED, Status.COMPLETED)
+
+Record = dict[str, Any]
+
+
+def run(client: Any, fresh: Practice, largest: Practice) -> Iterator[Entry]:
+    """dashboards.stream_*, dashboards.units_of_*, dashboards.backfill_*."""
+    writes, clock = engine.WriteUnits(client), engine.Clock(client)
+    # A worker's log lines and metrics are not what is printed here.
+    level = logger.log_level
+    logger.setLevel(logging.ERROR)
+    os.environ |= {"REPAIR_QUEUE_URL": "https://queue.example", "REALTIME_QUEUE_URL": ""}
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            entries = [
+                *_units(fresh, writes),
+                *_rate(fresh, writes, clock),
+                *_backfill(largest),
+            ]
+    finally:
+        logger.setLevel(level)
+    yield from entries
+
+
+class _Life:
+    """One appointment, and the records of its changes."""
+
+    def __init__(self, one: Practice, number: int) -> None:
+        start = now().replace(minute=0) + timedelta(days=1 + number % 30, hours=number % 8)
+        patient = one.patients[number % len(one.patients)]
+        self.item = practice._appointment(one, patient, start, Status.HELD)
+        self.item.payment_status = str(PaymentStatus.UNPAID)
+        self.old: dict[str, Any] | None = None
+
+    def becomes(self, status: Status) -> Record:
+        """The record of its next change."""
+        if self.old:
+            self.item.version += 1
+        self.item.status = str(status)
+        if status is Status.CONFIRMED:
+            self.item.payment_status = str(PaymentStatus.PAID)
+        new, old = self.item.serialize(), self.old
+        self.old = new
+        found = {
+            "Keys": {"pk": new["pk"], "sk": new["sk"]},
+            "SequenceNumber": f"{self.item.item_id}-{self.item.version}",
+            "NewImage": new,
+            **({"OldImage": old} if old else {}),
+        }
+        return {"eventName": "MODIFY" if old else "INSERT", "dynamodb": found}
+
+
+def _process(records: list[Record]) -> None:
+    failed = stream.process(records)
+    assert not failed, f"{len(failed)} of {len(records)} records failed"
+
+
+def _units(one: Practice, writes: engine.WriteUnits) -> Iterator[Entry]:
+    """Of one change alone, in a transaction of its own: in a batch many share rows."""
+    lives = {name: _Life(one, number) for number, name in enumerate(CHANGES)}
+    for name, (before, after) in CHANGES.items():
+        life = lives[name]
+        for status in FLOW[: FLOW.index(before) + 1] if before else ():
+            _process([life.becomes(status)])
+        writes.units = 0.0
+        _process([life.becomes(after)])
+        yield Entry.at_most(f"dashboards.units_of_{name}", writes.units, "write units", UNITS_BAR)
+
+
+def _rate(one: Practice, writes: engine.WriteUnits, clock: engine.Clock) -> Iterator[Entry]:
+    """Batches of one practice, by one reader."""
+    lives = [_Life(one, 10 + number) for number in range(BATCH * BATCHES)]
+    _process([_Life(one, 5).becomes(Status.HELD)])
+    batches = [
+        [life.becomes(status) for life in lives[first : first + BATCH]]
+        for status in FLOW
+        for first in range(0, len(lives), BATCH)
+    ]
+    writes.units, clock.seconds = 0.0, 0.0
+    began, worked = time.perf_counter(), time.process_time()
+    for batch in batches:
+        _process(batch)
+    took, worked = time.perf_counter() - began, time.process_time() - worked
+    records = sum(map(len, batches))
+    yield Entry.at_least("dashboards.stream_rate", records / took, "records/s of one reader")
+    yield Entry.at_least(
+        "dashboards.stream_rate_per_core", records / worked, "records/s of our processor time"
+    )
+    own = 1_000 * (took - clock.seconds) / records
+    yield Entry.at_most("dashboards.stream_own_ms", own, "ms of own code a record")
+    yield Entry.at_most(
+        "dashboards.stream_units", writes.units / records, "write units a record, in batches"
+    )
+
+
+class _TimeIsUp(Exception):
+    """The walk is broken off here; another would go on."""
+
+
+def _backfill(one: Practice) -> Iterator[Entry]:
+    """A walk by one thread, of what was never counted item by item.
+
+    Its figures are there already, and are counted twice: nobody reads them after this.
+    """
+    began = time.perf_counter()
+    end = began + float(os.environ.get("BACKFILL_S", BACKFILL_S))
+    walked = walk.Walked()
+
+    def watch(found: walk.Walked) -> None:
+        nonlocal walked
+        walked = found
+        if time.perf_counter() > end:
+            raise _TimeIsUp
+
+    with contextlib.suppress(_TimeIsUp):
+        walk.walk(one.tenant, watch, fresh=True)
+    took = time.perf_counter() - began
+    yield Entry.at_least(
+        "dashboards.backfill_rate",
+        walked.here / took,
+        f"items/s, the first {walked.here} of {one.size} appointments' practice",
+    )
