@@ -8,12 +8,18 @@ from moto import mock_aws
 
 from consulta.core import aws, limits, settings
 from tests import quicker
-from tests.template import create_table
 
 quicker.apply()
 
 CORE, AGGREGATES, COUNTERS = "core", "aggregates", "counters"
 AUDIT, CONNECTIONS = "audit", "connections"
+TABLES = {
+    CORE: "CoreTable",
+    AGGREGATES: "AggregatesTable",
+    COUNTERS: "CountersTable",
+    AUDIT: "AuditTable",
+    CONNECTIONS: "ConnectionsTable",
+}
 # What a test records under this name (``record_property``) is printed at the end.
 TABLE = "table"
 
@@ -69,11 +75,7 @@ def tables(environment: pytest.MonkeyPatch) -> Iterator[Any]:
     with mock_aws():
         forget()
         client = aws.client("dynamodb")
-        create_table(client, "CoreTable", CORE)
-        create_table(client, "AggregatesTable", AGGREGATES)
-        create_table(client, "CountersTable", COUNTERS)
-        create_table(client, "AuditTable", AUDIT)
-        create_table(client, "ConnectionsTable", CONNECTIONS)
+        quicker.create_tables(client, "us-east-1", TABLES)
         yield client
         forget()
 

@@ -127,16 +127,26 @@ def needed(service: str, operation: str, request: dict[str, Any]) -> Iterator[Pe
 def in_template(name: str) -> set[str]:
     """The logical ids of the table that these tests call ``name``, with the index behind it."""
     table, slash, index = name.partition("/")
+    return {
+        logical_id + slash + index
+        for variable, logical_id in _table_variables()
+        if os.environ.get(variable) == table
+    }
+
+
+@cache
+def _table_variables() -> set[tuple[str, str]]:
+    """The environment variables that name tables, with the tables' logical ids."""
     common = template()["Globals"]["Function"]["Environment"]["Variables"]
     own = [
         function["Properties"].get("Environment", {}).get("Variables", {})
         for function in resources("AWS::Serverless::Function").values()
     ]
     return {
-        value["Ref"] + slash + index
+        (variable, value["Ref"])
         for variables in (common, *own)
         for variable, value in variables.items()
-        if variable.endswith("_TABLE") and os.environ.get(variable) == table
+        if variable.endswith("_TABLE")
     }
 
 

@@ -1,8 +1,9 @@
 """Shortcuts for moto and botocore that change no answer.
 
 moto copies whole tables for each action of a transaction, to be able to undo it, with every stream
-record ever written; looks for each of the ten types of each attribute under several names; and
-begins each test with a new session, which parses botocore's models again.
+record ever written; looks for each of the ten types of each attribute under several names; makes an
+RSA key for each key that signs; and begins each test with a new session, which looks for botocore's
+models and parses them again, and without tables.
 """
 
 import copy
@@ -10,21 +11,35 @@ import functools
 from collections import defaultdict
 from typing import Any
 
-from botocore.loaders import JSONFileLoader
+import botocore.session
+from botocore.hooks import EVENT_ALIASES, EventAliaser
+from botocore.loaders import JSONFileLoader, create_loader
+from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.serialize import BaseJSONSerializer, ResponseSerializer
-from moto.dynamodb.models import DynamoDBBackend
+from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import StreamRecord, Table
+from moto.kms.utils import RSAPrivateKey
+
+from tests.template import create_table
 
 TYPES = frozenset({"S", "N", "B", "SS", "NS", "BS", "M", "L", "NULL", "BOOL"})
 # Types whose values are replaced, and never changed in place.
 SCALARS = frozenset({"S", "N", "BOOL", "NULL"})
+
+# As many different keys of one size as there are: the next one is the first again.
+RSA_KEYS = 3
 
 _load_file = JSONFileLoader.load_file
 _get_value = ResponseSerializer.get_value
 _structure = BaseJSONSerializer._serialize_type_structure
 _copied = DynamoType.__deepcopy__
 _transact = DynamoDBBackend.transact_write_items
+_make_key = RSAPrivateKey.__init__
+_alias = EventAliaser._alias_event_name
+_aliases: dict[str, str] = {}
+_empty: dict[str, Table] = {}
+_made_keys: dict[int, list[Any]] = defaultdict(list)
 
 
 @functools.cache
@@ -92,6 +107,37 @@ def _snapshot(table: Table, keys: list[dict[str, Any]]) -> Table:
     return kept
 
 
+def _key_made(self: RSAPrivateKey, key_size: int) -> None:
+    """A key of that size: a new one, or one of those that were made before."""
+    known = _made_keys[key_size]
+    if len(known) < RSA_KEYS:
+        _make_key(self, key_size)
+        known.append(self.private_key)
+    else:
+        self.key_size, self.private_key = key_size, known[0]
+        known.append(known.pop(0))
+
+
+def _aliased(self: EventAliaser, event_name: str) -> str:
+    """An event's present name; each client looks again for what all of them know."""
+    if self._event_aliases is not EVENT_ALIASES:
+        return _alias(self, event_name)
+    if event_name not in _aliases:
+        _aliases[event_name] = _alias(self, event_name)
+    return _aliases[event_name]
+
+
+def create_tables(client: Any, region: str, tables: dict[str, str]) -> None:
+    """Empty tables by their names, each as the template has its logical id: made once, copied."""
+    found = dynamodb_backends[DEFAULT_ACCOUNT_ID][region].tables
+    for name, logical_id in tables.items():
+        if name not in _empty:
+            create_table(client, logical_id, name)
+            _empty[name] = copy.deepcopy(found[name])
+        else:
+            found[name] = copy.deepcopy(_empty[name])
+
+
 def apply() -> None:
     """Stream records, which never change, are shared by copies; models are read once."""
     StreamRecord.__deepcopy__ = lambda self, _: self
@@ -99,4 +145,7 @@ def apply() -> None:
     DynamoDBBackend.transact_write_items = _transacted
     ResponseSerializer.get_value = _found
     BaseJSONSerializer._serialize_type_structure = _written
+    RSAPrivateKey.__init__ = _key_made
+    EventAliaser._alias_event_name = _aliased
+    botocore.session.create_loader = functools.cache(create_loader)
     JSONFileLoader.load_file = lambda _, file_path: _loaded(file_path)

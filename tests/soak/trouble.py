@@ -1,4 +1,4 @@
-"""What goes wrong meanwhile: deliveries, providers, and the worker of payment events."""
+"""What goes wrong meanwhile: deliveries, providers, and the workers that are killed."""
 
 import os
 import random
@@ -14,7 +14,8 @@ from typing import Any
 import boto3
 import httpx
 
-WORKER = "AWS_LAMBDA_FUNCTION_NAME={name}-PaymentEvents"
+# What works on payment events, and what keeps the figures.
+WORKERS = ("PaymentEvents", "Aggregate")
 EVERY_S, KILL_EVERY, RESEND_EVERY = 3.0, 5, 4
 RESENT, LATEST = 15, 1000
 DELIVERIES = ("once", "twice", "reordered", "hold")
@@ -85,8 +86,10 @@ class Trouble:
         self.done[f"{provider}: delivered {mode}"] += 1
         if number % RESEND_EVERY == 0:
             self._resend(provider)
-        if number % KILL_EVERY == 0 and kill_worker(self.stack, self.folder):
-            self.done["workers killed"] += 1
+        if number % KILL_EVERY == 0:
+            worker = self.chance.choice(WORKERS)
+            killed = kill_worker(self.stack, self.folder, worker)
+            self.done[f"{worker} killed"] += int(killed)
 
     def _resend(self, provider: str) -> None:
         """Some of what was told before, again."""
@@ -114,14 +117,14 @@ class Trouble:
             sqs.set_queue_attributes(QueueUrl=url, Attributes=before)
 
 
-def kill_worker(stack: dict[str, Any], folder: Path) -> bool:
-    """Kill one process of the function PaymentEvents of this very stack; False where none runs.
+def kill_worker(stack: dict[str, Any], folder: Path, worker: str) -> bool:
+    """Kill one process of that function of this very stack; False where none runs.
 
     Known by its own environment, among the children of the local AWS that this stack started.
     Needs /proc.
     """
     record = folder / "run" / "aws.pid"
-    wanted = WORKER.format(name=stack["stack_name"]).encode()
+    wanted = f"AWS_LAMBDA_FUNCTION_NAME={stack['stack_name']}-{worker}".encode()
     if not record.exists() or not Path("/proc").exists():
         return False
     parent = record.read_text().strip()
