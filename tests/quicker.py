@@ -8,6 +8,7 @@ models and parses them again, and without tables.
 
 import copy
 import functools
+import threading
 from collections import defaultdict
 from typing import Any
 
@@ -39,6 +40,7 @@ _make_key = RSAPrivateKey.__init__
 _alias = EventAliaser._alias_event_name
 _aliases: dict[str, str] = {}
 _empty: dict[str, Table] = {}
+_one_at_a_time = threading.Lock()
 _made_keys: dict[int, list[Any]] = defaultdict(list)
 
 
@@ -82,11 +84,13 @@ def _transacted(self: DynamoDBBackend, transact_items: list[dict[str, Any]]) -> 
             snapshots[id(table)] = _snapshot(table, named[table.name])
         return snapshots[id(table)]
 
-    Table.__deepcopy__ = snapshot
-    try:
-        _transact(self, transact_items)
-    finally:
-        del Table.__deepcopy__
+    # One after the other, as the real table has them: some tests have threads.
+    with _one_at_a_time:
+        Table.__deepcopy__ = snapshot
+        try:
+            _transact(self, transact_items)
+        finally:
+            del Table.__deepcopy__
 
 
 def _snapshot(table: Table, keys: list[dict[str, Any]]) -> Table:

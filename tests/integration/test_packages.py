@@ -238,7 +238,7 @@ def test_a_package_is_bought_once_per_key(clinic: Clinic) -> None:
 
 
 def test_a_policys_last_day_ends_every_package(clinic: Clinic) -> None:
-    last = (clinic.clock.at + timedelta(days=7)).date()
+    last = tomorrow(0, days=7).date()
     clinic.policy(package={"valid_until": last.isoformat()})
     until = clinic.show(clinic.bought()).valid_until
     assert until

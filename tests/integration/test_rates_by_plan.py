@@ -198,7 +198,8 @@ def test_patients_are_not_told_of_the_plan(tables: Any) -> None:
 
 def test_a_payment_is_stamped_with_its_plans_rate(practice: Practice) -> None:
     world = practice.world
-    put_plan(row(TODAY + timedelta(days=1), percent_bps=100), row(fixed=50, percent_bps=300))
+    # The run may go on past midnight: then this is tomorrow's.
+    put_plan(row(TODAY + timedelta(days=2), percent_bps=100), row(fixed=50, percent_bps=300))
     before = practice.payment(practice.start(practice.hold(10)).id)
     assert before.rate["scope"] == "default"
     join(world, PLAN)
