@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,10 @@ def every(stack: dict[str, Any], file: Path, clients: list[Client]) -> Iterator[
     if _count(stack, "DeadLettersUrl"):
         command(stack, file, *REDRIVE)
         yield from _drained(stack)
-    for client in clients:
-        yield from _payments(client)
+    # Each client has a session of its own; one after the other they took as long as the paying.
+    with ThreadPoolExecutor(len(clients) or 1) as pool:
+        for found in pool.map(_payments, clients):
+            yield from found
     yield from _commands(stack, file)
     if left := _count(stack, "DeadLettersUrl"):
         yield f"{left} dead letters:\n{command(stack, file, *LEFT).stdout}"
@@ -64,12 +67,9 @@ def _drained(stack: dict[str, Any]) -> Iterator[str]:
 # ---------------------------------------------------------------- payment by payment
 
 
-def _payments(client: Client) -> Iterator[str]:
+def _payments(client: Client) -> list[str]:
     """What we say of each payment against what its provider says."""
-    for one in client.taken:
-        found = list(_settled(client, one))
-        if found:
-            yield from found
+    return [found for one in client.taken for found in _settled(client, one)]
 
 
 def _settled(client: Client, one: Taken) -> Iterator[str]:

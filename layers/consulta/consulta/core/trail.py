@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from botocore.exceptions import BotoCoreError, ClientError
 
 from consulta.core import aws, ids, settings
+from consulta.core.errors import Busy
+from consulta.core.item import Actor
 from consulta.core.observe import failure
 from consulta.core.time import now, to_text
 
@@ -30,8 +32,8 @@ def record(
 ) -> bool:
     """Tell the audit of ``practice`` that ``by`` did something (``sign_in``, ``denied`` …).
 
-    False where the queue did not take it: most callers go on, since a sign-in must not fail for it;
-    who reveals something (notes, exports) must not reveal it then.
+    False where the queue did not take it: its callers go on, since a sign-in must not fail for it.
+    What reveals something calls :func:`insist`.
     """
     queue = settings.load(TrailSettings).audit_queue_url
     if not queue:
@@ -52,3 +54,13 @@ def record(
         failure("the audit was not told", error, kind=kind)
         return False
     return True
+
+
+def insist(what: str, kind: str, practice: str, by: Actor, **facts: str) -> None:
+    """Tell the audit before something is revealed: notes, messages, exports, an account.
+
+    Raises Busy where it cannot be told: then ``what`` must not happen.
+    """
+    told = record(kind, practice, by=by.id, request_id=by.request_id, origin=by.origin, facts=facts)
+    if not told:
+        raise Busy(f"{what} cannot be recorded now, try again")

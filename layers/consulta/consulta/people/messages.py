@@ -282,16 +282,8 @@ def _record_reading(by: Principal, thread: ThreadItem) -> None:
     """Who writes in a thread reads it: the patient, and its expert. Of others it is recorded."""
     if by.role is Role.PATIENT or (by.expert and by.expert == thread.expert_id):
         return
-    told = trail.record(
-        "messages_read",
-        by.practice,
-        by=by.actor.id,
-        request_id=by.request_id,
-        origin=by.origin,
-        facts={"thread": thread.item_id, "patients": thread.patient_id},
-    )
-    if not told:
-        raise Busy("The reading of messages cannot be recorded now, try again")
+    facts = {"thread": thread.item_id, "patients": thread.patient_id}
+    trail.insist("The reading of messages", "messages_read", by.practice, by.actor, **facts)
 
 
 def _to_out(by: Principal, message: MessageItem) -> MessageOut:

@@ -4,7 +4,7 @@ from typing import Any
 
 from consulta.core import ids, table, trail
 from consulta.core.cursor import decode, encode
-from consulta.core.errors import Busy, Invalid, NotFound, Problem
+from consulta.core.errors import Invalid, NotFound, Problem
 from consulta.core.http import check_version
 from consulta.core.idempotency import LABEL, Idempotent
 from consulta.core.identity import Principal
@@ -229,15 +229,9 @@ def _refusal(failed: table.ConditionFailed, if_match: str | None) -> Problem:
 def _told(by: Principal, patients: list[PatientItem]) -> list[PatientOut]:
     """Patients as they were read: that somebody sees their notes is recorded, or they do not."""
     seen = [patient.item_id for patient in patients if patient.notes and by.may("notes:read")]
-    if seen and not trail.record(
-        "notes_read",
-        by.practice,
-        by=by.actor.id,
-        request_id=by.request_id,
-        origin=by.origin,
-        facts={"patients": " ".join(seen)},
-    ):
-        raise Busy("The reading of notes cannot be recorded now, try again")
+    if seen:
+        facts = {"patients": " ".join(seen)}
+        trail.insist("The reading of notes", "notes_read", by.practice, by.actor, **facts)
     return [to_out(by, patient) for patient in patients]
 
 

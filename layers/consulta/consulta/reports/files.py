@@ -12,7 +12,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from consulta.core import aws, keys, settings, table, trail
-from consulta.core.errors import Busy, NotFound
+from consulta.core.errors import NotFound
+from consulta.core.item import Actor
 from consulta.core.keys import Tenant
 from consulta.core.time import from_epoch, now, to_epoch
 from consulta.reports.records import Format
@@ -125,8 +126,5 @@ def open_link(token: str) -> str:
         raise NotFound("This link is not valid, or no longer")
     file_key = raw["file"]["S"]
     practice, report_id, _ = file_key.split("/", 2)
-    if not trail.record(
-        "exported", practice, by="link", request_id="", facts={"reports": report_id}
-    ):
-        raise Busy("The export cannot be recorded now, try again")
+    trail.insist("The export", "exported", practice, Actor("link", ""), reports=report_id)
     return presigned(file_key)

@@ -8,7 +8,7 @@ from pynamodb.attributes import UnicodeAttribute
 
 from consulta.core import ids, table, trail
 from consulta.core.cursor import decode, encode
-from consulta.core.errors import Busy, Conflict, Forbidden, NotFound, PreconditionFailed
+from consulta.core.errors import Conflict, Forbidden, NotFound, PreconditionFailed
 from consulta.core.http import check_version
 from consulta.core.idempotency import LABEL, Idempotent
 from consulta.core.identity import Principal
@@ -146,16 +146,8 @@ def _load(appointment: AppointmentItem, note_id: str) -> NoteItem:
 
 
 def _record_reading(by: Principal, appointment: AppointmentItem) -> None:
-    told = trail.record(
-        "notes_read",
-        by.practice,
-        by=by.actor.id,
-        request_id=by.request_id,
-        origin=by.origin,
-        facts={"appointment": appointment.item_id, "patients": appointment.patient_id},
-    )
-    if not told:
-        raise Busy("The reading of notes cannot be recorded now, try again")
+    facts = {"appointment": appointment.item_id, "patients": appointment.patient_id}
+    trail.insist("The reading of notes", "notes_read", by.practice, by.actor, **facts)
 
 
 def _lost(if_match: str | None) -> Conflict | PreconditionFailed:

@@ -3,7 +3,8 @@
 All are counted on the day that an appointment is on, by what it is now.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from consulta.aggregates.figures import Figures
 from consulta.core.identity import Principal
@@ -41,13 +42,7 @@ def by_status(by: Principal, wanted: PointsFilter) -> AppointmentAnalytics:
         group=wanted.group,
         total=found.total,
         distribution=[
-            StatusShare(
-                status=status,
-                count=count,
-                percent=ranges.share(count, found.total),
-                trend_percent=ranges.percent(count, before.statuses[status]),
-            )
-            for status, count in found.statuses.items()
+            StatusShare(status=status, **share) for status, share in _shares(found, before)
         ],
         previous=before,
         trend_percent=ranges.percent(found.total, before.total),
@@ -71,13 +66,8 @@ def by_payment_status(by: Principal, wanted: OfServiceFilter) -> PaymentStatusAn
         **stamps,
         total=found.total,
         distribution=[
-            PaymentStatusShare(
-                payment_status=status,
-                count=count,
-                percent=ranges.share(count, found.total),
-                trend_percent=ranges.percent(count, before.statuses[status]),
-            )
-            for status, count in found.statuses.items()
+            PaymentStatusShare(payment_status=status, **share)
+            for status, share in _shares(found, before)
         ],
         previous=before,
         trend_percent=ranges.percent(found.total, before.total),
@@ -113,6 +103,14 @@ def _counts(rows: Iterable[Figures], prefix: str, of: Iterable[str]) -> StatusCo
     found = list(rows)
     counts = {str(one): sum(row[f"{prefix}.{one}"] for row in found) for one in of}
     return StatusCounts(total=sum(counts.values()), statuses=counts)
+
+
+def _shares(found: StatusCounts, before: StatusCounts) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each status with its count, its part of all, and its change since the time before."""
+    for status, count in found.statuses.items():
+        percent = ranges.share(count, found.total)
+        trend = ranges.percent(count, before.statuses[status])
+        yield status, {"count": count, "percent": percent, "trend_percent": trend}
 
 
 def _steps(rows: list[Figures]) -> FunnelSteps:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from consulta.core import keys, table, trail
-from consulta.core.errors import Busy, Conflict, Forbidden, NotFound
+from consulta.core.errors import Conflict, Forbidden, NotFound
 from consulta.core.http import check_version
 from consulta.core.identity import Principal
 from consulta.core.ids import new_id
@@ -213,16 +213,7 @@ def login_link(by: Principal, payee: str) -> LoginLinkOut:
 
 def record_opening(by: Principal, payee: PayeeItem, kind: str, **facts: str) -> None:
     """Tell the audit who was let into an account. Raises Busy where it cannot be told."""
-    told = trail.record(
-        kind,
-        by.practice,
-        by=by.actor.id,
-        request_id=by.request_id,
-        origin=by.origin,
-        facts={"payee": payee.item_id, **facts},
-    )
-    if not told:
-        raise Busy("This cannot be recorded now, try again")
+    trail.insist("This", kind, by.practice, by.actor, payee=payee.item_id, **facts)
 
 
 def get(by: Principal, payee: str, *, refresh: bool) -> AccountOut:

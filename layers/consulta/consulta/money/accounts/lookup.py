@@ -7,7 +7,6 @@ that nothing is searched. Several practices' accounts may have the same owner.
 import hashlib
 
 from consulta.core import keys, table, trail
-from consulta.core.errors import Busy
 from consulta.core.identity import Principal
 from consulta.core.keys import Tenant
 from consulta.money.records import PAYEE, PayeeItem
@@ -80,13 +79,5 @@ def search(by: Principal, body: AccountSearch) -> AccountMatches:
 
 
 def _record(by: Principal, payee: PayeeItem) -> None:
-    told = trail.record(
-        "account_found",
-        payee.tenant.practice,
-        by=by.actor.id,
-        request_id=by.request_id,
-        origin=by.origin,
-        facts={"payee": payee.item_id},
-    )
-    if not told:
-        raise Busy("The lookup cannot be recorded now, try again")
+    practice = payee.tenant.practice
+    trail.insist("The lookup", "account_found", practice, by.actor, payee=payee.item_id)
