@@ -181,7 +181,7 @@ def test_a_captured_payment() -> None:
     for subject in (PRACTICE, EXPERT):
         assert periods(found, subject) == {"D#2026-11-20", "M#2026-11", "TOTAL"}
         assert all(row(found, subject, period) == vector for period in periods(found, subject))
-    collected = {"collected.EUR": 5000, "payments": 1}
+    collected = {"collected.EUR": 5000, "payments": 1, "payments.EUR": 1}
     for period in ("D#2026-11-20", "M#2026-11", "TOTAL"):
         assert row(found, SERVICE, period) == collected
     for subject, who in ((SERVICES, "srv_1"), (EXPERTS, "exp_1"), (PATIENTS, "pat_1")):

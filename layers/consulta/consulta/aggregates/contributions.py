@@ -28,7 +28,7 @@ from consulta.scheduling.records import (
 from consulta.scheduling.review_records import REVIEW, ReviewStatus
 
 # The version of this module's meaning. It rises with every change of what an item contributes.
-GENERATION = 3
+GENERATION = 4
 # From which generation on a figure is counted; the others, from the first. What is older than that
 # is missing in it until a walk of its practice has ended.
 SINCE = {
@@ -286,7 +286,7 @@ def _payment(item: Reader) -> Contribution:
         "payments": 1,
         f"payments.{currency}": 1,
     }
-    collected = {f"collected.{currency}": captured, "payments": 1}
+    collected = {f"collected.{currency}": captured, "payments": 1, f"payments.{currency}": 1}
     return _contribution(
         _daily(PRACTICE, practice, day, vector),
         _daily(EXPERT, expert, day, vector),

@@ -28,14 +28,21 @@ from consulta.core.keys import CONTRIBUTION_SHARDS, Key, Tenant, contribution_pa
 from consulta.core.table import Raw
 from consulta.core.time import now, to_text
 from consulta.money.disputes.records import DISPUTE
-from consulta.money.records import POSTING
-from consulta.people.records import PATIENT, PRACTICE
+from consulta.money.records import POSTING, REFUND
+from consulta.people.records import PATIENT, PRACTICE, PROFILE_VIEWS
+from consulta.people.thread_records import THREAD
+from consulta.scheduling.records import APPOINTMENT, SERVICE
+from consulta.scheduling.review_records import REVIEW
 
 PAGE = 100
 _ROWS = tuple(f"ROWS-{number}" for number in range(CONTRIBUTION_SHARDS))
 # The generation that last changed what an entity contributes. An entity that is not here counts as
 # changed by the present one: to forget it costs a longer backfill, never a missing figure.
-LAST_CHANGED = {DISPUTE: 1, PATIENT: 1, POSTING: 2}
+LAST_CHANGED = {
+    **dict.fromkeys((DISPUTE, PATIENT), 1),
+    POSTING: 2,
+    **dict.fromkeys((APPOINTMENT, PROFILE_VIEWS, REFUND, REVIEW, SERVICE, THREAD), 3),
+}
 
 
 class Overtaken(RuntimeError):

@@ -135,8 +135,7 @@ class RevenueSum(ApiModel):
     """Money of a stretch of days, in one currency.
 
     ``gross`` was paid by patients, ``collected`` is gross − refunded. ``earned`` is what was
-    delivered, whenever it was paid; null of a service, which has none of its own. ``payments`` is
-    null of a service that was paid in several currencies.
+    delivered, whenever it was paid; null of a service, which has none of its own.
     """
 
     currency: Currency
@@ -144,7 +143,7 @@ class RevenueSum(ApiModel):
     refunded: Amount
     collected: Amount
     earned: Amount | None
-    payments: int | None
+    payments: int
 
 
 class RevenueTrend(ApiModel):
@@ -309,8 +308,7 @@ class ServiceMoney(ApiModel):
     """What a service was booked for and what was paid of it, in one currency.
 
     ``value`` is the price of what was booked; ``gross`` was paid, ``collected`` is gross −
-    refunded. ``average`` is gross per payment, null without any or where the service was paid in
-    several currencies.
+    refunded. ``average`` is gross per payment, null without any.
     """
 
     currency: Currency

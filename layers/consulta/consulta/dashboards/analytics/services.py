@@ -11,7 +11,6 @@ from consulta.core.money import proportion
 from consulta.core.table import Raw
 from consulta.dashboards import ranges
 from consulta.dashboards.analytics.asked import Members, Reads, asked_of_all, named
-from consulta.dashboards.analytics.revenue import paid_currencies
 from consulta.dashboards.analytics.schema import (
     PracticeFilter,
     ServiceAnalytics,
@@ -21,7 +20,7 @@ from consulta.dashboards.analytics.schema import (
 )
 from consulta.scheduling.records import BOOKED, SERVICE, Status
 
-MONEY = ("value", "collected", "refunded")
+MONEY = ("value", "collected", "refunded", "payments")
 
 
 def of(by: Principal, wanted: PracticeFilter, limit: int) -> ServiceAnalytics:
@@ -93,19 +92,15 @@ def _counts(rows: Iterable[Figures]) -> ServiceCounts:
 
 
 def _money(rows: list[Figures]) -> list[ServiceMoney]:
-    # Payments are counted in all currencies together: of one alone it is known how many.
-    payments = sum(row["payments"] for row in rows) if len(paid_currencies(rows)) == 1 else 0
-    return [
-        _in_currency(currency, sums, payments)
-        for currency, sums in sorted(ranges.by_currency(rows, MONEY).items())
-    ]
+    found = ranges.by_currency(rows, MONEY)
+    return [_in_currency(currency, sums) for currency, sums in sorted(found.items())]
 
 
-def _in_currency(currency: str, sums: Counter[str], payments: int) -> ServiceMoney:
+def _in_currency(currency: str, sums: Counter[str]) -> ServiceMoney:
     def amount(minor: int) -> Amount:
         return Amount(amount=minor, currency=currency)
 
-    gross = sums["collected"]
+    gross, payments = sums["collected"], sums["payments"]
     return ServiceMoney(
         currency=currency,
         value=amount(sums["value"]),
