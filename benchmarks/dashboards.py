@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from statistics import median
 
-from benchmarks import engine, imports, postgres, practice, stream
+from benchmarks import contention, engine, imports, postgres, practice, stream
 from benchmarks.entry import Entry
 from benchmarks.practice import Practice
 from consulta.core.identity import Principal
@@ -40,8 +40,8 @@ def run() -> Iterable[Entry]:
     began = time.perf_counter()
     with engine.loading() as export:
         made = [practice.write(export, size) for size in sizes()]
-        # The stream's changes are to a practice without a past.
-        fresh = practice.write(export, 0)
+        # The stream's changes are to practices without a past.
+        fresh = [practice.write(export, 0) for _ in range(contention.READERS)]
         with engine.client_of(export, on_disk=True) as client:
             yield Entry.at_most("dashboards.loading", time.perf_counter() - began, "s to load")
             capacity = engine.Capacity(client)

@@ -12,16 +12,15 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
-from benchmarks import engine, practice
+from benchmarks import contention, engine
 from benchmarks.entry import Entry
+from benchmarks.lives import FLOW, Life, apply_records
 from benchmarks.practice import Practice
-from consulta.aggregates import stream, walk
+from consulta.aggregates import walk
 from consulta.core.observe import logger
-from consulta.core.time import now
-from consulta.scheduling.records import PaymentStatus, Status
+from consulta.scheduling.records import Status
 
 BATCH, BATCHES = 100, 3
 UNITS_BAR = 60
@@ -33,13 +32,9 @@ CHANGES = {
     "completed": (Status.CONFIRMED, Status.COMPLETED),
     "cancelled": (Status.CONFIRMED, Status.CANCELLED),
 }
-# One appointment's way through the batches.
-FLOW = (Status.HELD, Status.CONFIRMED, Status.COMPLETED)
-
-Record = dict[str, Any]
 
 
-def run(client: Any, fresh: Practice, largest: Practice) -> Iterator[Entry]:
+def run(client: Any, fresh: list[Practice], largest: Practice) -> Iterator[Entry]:
     """dashboards.stream_*, dashboards.units_of_*, dashboards.backfill_*."""
     writes, clock = engine.WriteUnits(client), engine.Clock(client)
     # A worker's log lines and metrics are not what is printed here.
@@ -49,8 +44,9 @@ def run(client: Any, fresh: Practice, largest: Practice) -> Iterator[Entry]:
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             entries = [
-                *_units(fresh, writes),
-                *_rate(fresh, writes, clock),
+                *_units(fresh[0], writes),
+                *_rate(fresh[0], writes, clock),
+                *contention.run(client, fresh),
                 *_backfill(largest),
             ]
     finally:
@@ -58,55 +54,22 @@ def run(client: Any, fresh: Practice, largest: Practice) -> Iterator[Entry]:
     yield from entries
 
 
-class _Life:
-    """One appointment, and the records of its changes."""
-
-    def __init__(self, one: Practice, number: int) -> None:
-        start = now().replace(minute=0) + timedelta(days=1 + number % 30, hours=number % 8)
-        patient = one.patients[number % len(one.patients)]
-        self.item = practice._appointment(one, patient, start, Status.HELD)
-        self.item.payment_status = str(PaymentStatus.UNPAID)
-        self.old: dict[str, Any] | None = None
-
-    def becomes(self, status: Status) -> Record:
-        """The record of its next change."""
-        if self.old:
-            self.item.version += 1
-        self.item.status = str(status)
-        if status is Status.CONFIRMED:
-            self.item.payment_status = str(PaymentStatus.PAID)
-        new, old = self.item.serialize(), self.old
-        self.old = new
-        found = {
-            "Keys": {"pk": new["pk"], "sk": new["sk"]},
-            "SequenceNumber": f"{self.item.item_id}-{self.item.version}",
-            "NewImage": new,
-            **({"OldImage": old} if old else {}),
-        }
-        return {"eventName": "MODIFY" if old else "INSERT", "dynamodb": found}
-
-
-def _process(records: list[Record]) -> None:
-    failed = stream.process(records)
-    assert not failed, f"{len(failed)} of {len(records)} records failed"
-
-
 def _units(one: Practice, writes: engine.WriteUnits) -> Iterator[Entry]:
     """Of one change alone, in a transaction of its own: in a batch many share rows."""
-    lives = {name: _Life(one, number) for number, name in enumerate(CHANGES)}
+    lives = {name: Life(one, number) for number, name in enumerate(CHANGES)}
     for name, (before, after) in CHANGES.items():
         life = lives[name]
         for status in FLOW[: FLOW.index(before) + 1] if before else ():
-            _process([life.becomes(status)])
+            apply_records([life.becomes(status)])
         writes.units = 0.0
-        _process([life.becomes(after)])
+        apply_records([life.becomes(after)])
         yield Entry.at_most(f"dashboards.units_of_{name}", writes.units, "write units", UNITS_BAR)
 
 
 def _rate(one: Practice, writes: engine.WriteUnits, clock: engine.Clock) -> Iterator[Entry]:
     """Batches of one practice, by one reader."""
-    lives = [_Life(one, 10 + number) for number in range(BATCH * BATCHES)]
-    _process([_Life(one, 5).becomes(Status.HELD)])
+    lives = [Life(one, 10 + number) for number in range(BATCH * BATCHES)]
+    apply_records([Life(one, 5).becomes(Status.HELD)])
     batches = [
         [life.becomes(status) for life in lives[first : first + BATCH]]
         for status in FLOW
@@ -115,7 +78,7 @@ def _rate(one: Practice, writes: engine.WriteUnits, clock: engine.Clock) -> Iter
     writes.units, clock.seconds = 0.0, 0.0
     began, worked = time.perf_counter(), time.process_time()
     for batch in batches:
-        _process(batch)
+        apply_records(batch)
     took, worked = time.perf_counter() - began, time.process_time() - worked
     records = sum(map(len, batches))
     yield Entry.at_least("dashboards.stream_rate", records / took, "records/s of one reader")

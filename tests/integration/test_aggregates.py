@@ -125,9 +125,11 @@ def test_large_work_is_cut_to_what_a_transaction_takes(faults: Faults) -> None:
         Faults.lost_answer,
     ],
 )
-def test_after_a_conflict_or_a_lost_answer_the_work_is_read_again(
-    faults: Faults, fault: Any
+@pytest.mark.parametrize("contended_s", [0, 1])
+def test_after_a_conflict_or_a_lost_answer_the_work_is_done_once(
+    faults: Faults, fault: Any, contended_s: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(engine, "CONTENDED_S", contended_s)
     faults.next("TransactWriteItems", fault)
     assert process(records(*[of_practice(n) for n in range(8)])) == []
     assert total()["value.EUR"] == 40_000
@@ -142,7 +144,18 @@ def test_an_image_without_new_figures_still_beats_an_older_one(tables: Any) -> N
     assert (total()["open"], total()["status.cancelled"]) == (1, 0)
 
 
-def test_conflicts_halve_the_transactions(faults: Faults) -> None:
+def test_a_conflict_is_tried_again_as_it_is(faults: Faults) -> None:
+    faults.next("TransactWriteItems", Faults.conflict)
+    assert process(records(*[of_practice(n) for n in range(10)])) == []
+    # Nothing is read again: contribution rows and pairs were, once.
+    assert dict(faults.calls) == {"BatchGetItem": 2, "TransactWriteItems": 2}
+    assert total()["open"] == 10
+
+
+def test_conflicts_that_last_halve_the_transactions(
+    faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "CONTENDED_S", 0)
     faults.next("TransactWriteItems", Faults.conflict)
     assert process(records(*[of_practice(n) for n in range(10)])) == []
     # One refused with ten items, then two with five.

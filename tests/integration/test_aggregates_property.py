@@ -244,9 +244,17 @@ def quick(monkeypatch: pytest.MonkeyPatch, tables: Any) -> Any:
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(history=HISTORY, order=st.randoms(use_true_random=False))
-def test_figures_converge_to_what_the_items_are(quick: Any, history: Any, order: Any) -> None:
-    with Faults(quick) as faults:
+@given(
+    history=HISTORY,
+    order=st.randoms(use_true_random=False),
+    # Either everything is read again at once, or the same transaction is sent again first.
+    contended_s=st.sampled_from([0.0, 1.0]),
+)
+def test_figures_converge_to_what_the_items_are(
+    quick: Any, history: Any, order: Any, contended_s: float
+) -> None:
+    with Faults(quick) as faults, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "CONTENDED_S", contended_s)
         world = World(quick, faults)
         for what, *arguments in history:
             if what == "fault":

@@ -38,6 +38,9 @@ from consulta.core.time import now, to_text
 
 ITEMS_MAX = 10
 DEADLINE_S = 20.0
+# How long one transaction is tried again as it is. Other shards of the stream write a practice's
+# totals, too: reading everything again for each conflict made four readers slower than one.
+CONTENDED_S = 1.0
 
 
 class NewerGeneration(RuntimeError):
@@ -83,10 +86,10 @@ def apply(tenant: Tenant, changes: Iterable[Change], *, deadline_s: float = DEAD
     """Bring one practice's figures to what ``changes`` say.
 
     Per item only the highest ``ord`` counts. Each transaction is at most ``ITEMS_MAX`` items' work.
-    Where rows changed under us, where transactions conflict or are throttled, and where an answer
-    was lost, everything that is still open is read again, after a pause with jitter, in
-    transactions of half the size. Raises Busy where that does not end by the deadline (what was
-    applied stays applied), NewerGeneration before anything is written.
+    Where rows changed under us, where transactions conflict or are throttled for longer than
+    ``CONTENDED_S``, and where answers are lost, everything that is still open is read again, after
+    a pause with jitter, in transactions of half the size. Raises Busy where that does not end by
+    the deadline (what was applied stays applied), NewerGeneration before anything is written.
     """
     pending = _newest(changes)
     size = ITEMS_MAX
@@ -168,8 +171,7 @@ def _write(tenant: Tenant, moves: Sequence[_Move], size: int) -> tuple[dict[str,
     for chunk in _chunks(moves, size):
         merged = _merge(tenant, chunk, known)
         try:
-            # One try only: after a conflict, a throttle or a lost answer the rows are read again.
-            table.transact(_actions(tenant, chunk, merged, known), deadline_s=0)
+            table.transact(_actions(tenant, chunk, merged, known), deadline_s=CONTENDED_S)
         except table.ConditionFailed:
             again.update((move.change.pk, move.change) for move in chunk)
         except Busy:
