@@ -10,7 +10,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import dashboards, identity, imports, limits, money, scheduling
+from benchmarks import dashboards, identity, imports, lag, limits, money, scheduling
 from benchmarks.entry import Entry
 
 GROUPS = {
@@ -20,6 +20,7 @@ GROUPS = {
     "identity": identity.run,
     "identity_limiter": limits.run,
     "money": money.run,
+    "lag": lag.run,
 }
 LATEST = Path(__file__).parent / "latest.json"
 

@@ -265,8 +265,9 @@ def _row(key: Key, values: dict[str, Any]) -> Raw:
 # ---------------------------------------------------------------- items
 
 
-# What stands in a template where a patient's id comes, and where the hour does.
-_PATIENT, _HOUR = "pat_WHO", 77
+# What stands in a template where a patient's id comes, and where the hour does: a number that no id
+# has in it by chance.
+_PATIENT, _HOUR = "pat_WHO", 98_765_432_109
 _STARTS = {name: text for name, text in history.WHEN.items() if name != "end"}
 
 
