@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from statistics import median
 
-from benchmarks import contention, engine, imports, postgres, practice, stream
+from benchmarks import contention, engine, imports, postgres, practice, stream, warm
 from benchmarks.entry import Entry
 from benchmarks.practice import Practice
 from consulta.core.identity import Principal
@@ -49,6 +49,7 @@ def run() -> Iterable[Entry]:
                 callers = {one.size: one.caller(role) for one in made}
                 for extent, names in EXTENTS.items():
                     yield from _growth(f"{kind}_{extent}", callers, names, capacity)
+            yield from warm.run(client, made[-1], KINDS)
             yield from _against_postgres(made)
             yield from stream.run(client, fresh, made[-1])
 

@@ -9,14 +9,13 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from types import SimpleNamespace
 from typing import Any
 
-from benchmarks import engine
+from benchmarks import engine, gateway
 from benchmarks.entry import Entry
 from consulta.core import aws, limits, settings
 from consulta.core.http import Api, ApiModel, needs
-from consulta.core.identity import Membership, authorizer_context
+from consulta.core.identity import Membership
 from consulta.core.keys import Tenant
 from consulta.core.permissions import Role
 from consulta.core.time import now
@@ -24,7 +23,6 @@ from consulta.core.time import now
 PRACTICE, MEMBER = "prac_01JC0NS0TADEM0000000000000", "mem_01JC0NS0TADEM0000000000000"
 ROUNDS, WARM_UP = 300, 20
 WRITES_BAR, READS_BAR, TIME_BAR = 1, 0, 1.5
-CONTEXT = SimpleNamespace(aws_request_id="benchmark", function_name="benchmark")
 
 Call = Callable[[int], object]
 
@@ -68,7 +66,7 @@ def _measure() -> Iterator[Entry]:
         settings.reset()
 
     def request(number: int) -> None:
-        assert handler(_event(number), CONTEXT)["statusCode"] == 200
+        assert handler(_event(number), gateway.CONTEXT)["statusCode"] == 200
 
     def write(number: int) -> None:
         caller = limits.Caller(f"person:bare-{number}", 300, Tenant(PRACTICE), MEMBER)
@@ -116,19 +114,4 @@ def _api() -> Api:
 
 def _event(number: int) -> dict[str, Any]:
     member = Membership(PRACTICE, Role.EXPERT, MEMBER)
-    caller = authorizer_context(f"caller-{number}", [member], operator=False)
-    http = {"method": "GET", "path": "/v1/nothing", "sourceIp": "127.0.0.1", "userAgent": "bench"}
-    return {
-        "version": "2.0",
-        "routeKey": "$default",
-        "rawPath": "/v1/nothing",
-        "rawQueryString": "",
-        "headers": {},
-        "requestContext": {
-            "http": http,
-            "requestId": "benchmark",
-            "stage": "$default",
-            "authorizer": {"lambda": caller},
-        },
-        "isBase64Encoded": False,
-    }
+    return gateway.get("/v1/nothing", f"caller-{number}", member)
