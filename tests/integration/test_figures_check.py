@@ -146,7 +146,6 @@ def test_an_incomplete_practice_is_walked_before_it_is_checked(
     practice: Any, troubles: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(contributions, "GENERATION", contributions.GENERATION + 1)
-    monkeypatch.delitem(walk.LAST_CHANGED, APPOINTMENT)
     put(practice, image(APPOINTMENT, "appt_7"))
     assert sampling.run().drifted == 0
     where = (PRACTICE, PRACTICE_ID, figures.WALK)
@@ -159,7 +158,6 @@ def test_a_walk_that_takes_longer_than_the_night_goes_on_in_the_next(
     practice: Any, troubles: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(contributions, "GENERATION", contributions.GENERATION + 1)
-    monkeypatch.delitem(walk.LAST_CHANGED, APPOINTMENT)
     monkeypatch.setattr(walk, "PAGE", 1)
     where = (PRACTICE, PRACTICE_ID, figures.WALK)
     nights = 0

@@ -252,7 +252,7 @@ def _appointment(item: Reader) -> Contribution:
         _monthly(PATIENT, patient, day, vector),
         _daily(PRACTICE, practice, made_on, made),
         _daily(EXPERT, expert, made_on, made),
-        _members(SERVICES, practice, service, day, vector),
+        _members(SERVICES, practice, service, day, {**vector, "scheduled": int(scheduled)}),
         _members(EXPERTS, practice, expert, day, attended),
         _members(PATIENTS, practice, patient, day, attended),
         pairs=[

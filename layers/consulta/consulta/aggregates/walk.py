@@ -31,7 +31,7 @@ from consulta.money.disputes.records import DISPUTE
 from consulta.money.records import POSTING, REFUND
 from consulta.people.records import PATIENT, PRACTICE, PROFILE_VIEWS
 from consulta.people.thread_records import THREAD
-from consulta.scheduling.records import APPOINTMENT, SERVICE
+from consulta.scheduling.records import SERVICE
 from consulta.scheduling.review_records import REVIEW
 
 PAGE = 100
@@ -41,7 +41,7 @@ _ROWS = tuple(f"ROWS-{number}" for number in range(CONTRIBUTION_SHARDS))
 LAST_CHANGED = {
     **dict.fromkeys((DISPUTE, PATIENT), 1),
     POSTING: 2,
-    **dict.fromkeys((APPOINTMENT, PROFILE_VIEWS, REFUND, REVIEW, SERVICE, THREAD), 3),
+    **dict.fromkeys((PROFILE_VIEWS, REFUND, REVIEW, SERVICE, THREAD), 3),
 }
 
 
