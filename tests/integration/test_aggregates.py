@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from consulta.aggregates import contributions, engine, figures, verify, walk
+from consulta.aggregates import contributions, engine, figures, row_repair, verify, walk
 from consulta.aggregates.repair import repair
 from consulta.aggregates.stream import process
 from consulta.core import aws, table
@@ -83,8 +83,9 @@ def test_a_hundred_records_take_few_round_trips(faults: Faults) -> None:
     items = [of_practice(n, expert_id=f"exp_{n % 3}") for n in range(100)]
     assert process(records(*items)) == []
     assert total()["value.EUR"] == 500_000
-    # Contribution rows and pairs in one call each (and one by total()), ten items a transaction.
-    assert dict(faults.calls) == {"BatchGetItem": 3, "TransactWriteItems": 10}
+    # Contribution rows and pairs in one call each, the walk's row, which is the hundred-and-first
+    # key, in one of its own (and one by total()), ten items a transaction.
+    assert dict(faults.calls) == {"BatchGetItem": 4, "TransactWriteItems": 10}
 
 
 def test_one_booking_writes_few_rows(faults: Faults, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,6 +173,15 @@ def test_two_first_items_of_one_pair_at_once_count_one_patient(faults: Faults) -
     assert pair["n"]["N"] == "2"
 
 
+def test_one_image_that_two_count_anew_is_counted_once(faults: Faults) -> None:
+    # Of one version, as after a mended meaning: neither its ord nor its generation has risen.
+    assert process(records(of_practice(1))) == []
+    anew = of_practice(1, price=7000)
+    faults.next("TransactWriteItems", Faults.meanwhile(lambda: process(records(anew))))
+    assert process(records(anew)) == []
+    assert total()["value.EUR"] == 7000
+
+
 def test_a_distinct_count_goes_down_with_the_last_item_of_a_pair(tables: Any) -> None:
     process(records(of_practice(1), of_practice(2)))
     process([record(3, of_practice(1, version=2, status="cancelled"))])
@@ -247,6 +257,20 @@ def test_older_code_does_not_undo_newer_figures(
     assert parked(queue) == [key(APPOINTMENT, "appt_1").pk]
 
 
+@pytest.mark.parametrize("mark", ["done", "gen"])
+def test_older_code_counts_nothing_behind_newer_codes_walk(
+    tables: Any, queue: str, mark: str
+) -> None:
+    process(records(of_practice(1)))
+    state, newer = TENANT.figures(PRACTICE, PRACTICE_ID, figures.WALK), contributions.GENERATION + 1
+    table.transact([table.update(state, set_={mark: newer}, table=AGGREGATES)])
+    # A new item, of which no row says that newer code is there; what is counted is not parked.
+    assert process([record(1, of_practice(2)), record(2, of_practice(1))]) == []
+    assert total()["open"] == 1
+    assert process([record(3, of_practice(1))]) == []
+    assert parked(queue) == sorted(key(APPOINTMENT, f"appt_{n}").pk for n in (1, 2))
+
+
 def test_a_new_practices_figures_are_complete_from_its_first_day(faults: Faults) -> None:
     directory = {**table.raw_key(TENANT.item(PRACTICE, PRACTICE_ID)), "version": {"N": "1"}}
     made, changed = record(0, directory), record(1, directory, directory)
@@ -275,6 +299,54 @@ def test_a_figure_is_complete_from_the_generation_that_brought_it(
     assert figures.is_complete(figures.Figures({"done": done}), "open", figure) is complete
 
 
+GARBAGE = {
+    "no base 64": {"vec": "garbage"},
+    "not compressed": {"vec": "Z2FyYmFnZQ=="},
+    "no json": {"vec": "{no"},
+    "another shape": {"vec": '{"v": [], "f": {"EXPERT#exp_1": {"TOTAL": 3}}}'},
+    "no text": {"vec": 7},
+    "no number": {"gen": "three"},
+}
+
+
+@pytest.mark.parametrize("what", GARBAGE)
+def test_a_damaged_contribution_row_holds_up_no_other(tables: Any, queue: str, what: str) -> None:
+    other = image(APPOINTMENT, "appt_9", tenant=Tenant("prac_other"))
+    put(tables, of_practice(1, version=2), of_practice(3))
+    assert process(records(of_practice(1))) == []
+    bad = key(APPOINTMENT, "appt_1").pk
+    table.transact([table.update(TENANT.contribution(bad), set_=GARBAGE[what], table=AGGREGATES)])
+    assert process(records(of_practice(2), of_practice(1, version=2), other)) == []
+    assert total()["open"] == 2
+    theirs = (PRACTICE, "prac_other", "TOTAL")
+    assert figures.read(Tenant("prac_other"), [theirs])[theirs]["open"] == 1
+    assert parked(queue) == [bad]
+    # It waits for a person, and whoever is parked beside it does not.
+    good = key(APPOINTMENT, "appt_3").pk
+    assert repair([message("m1", {"pk": bad}), message("m2", {"pk": good})]) == ["m1"]
+    assert total()["open"] == 3
+
+
+def test_counts_without_their_stamps_are_gone_on_with(tables: Any) -> None:
+    """They may be wrong, which a repair of rows sets right; what comes is counted all the same."""
+    put(tables, of_practice(1, status="completed"))
+    assert process(records(of_practice(1, status="completed"))) == []
+    pair, visits = TENANT.pair("EXPERT-PATIENT", "exp_1", "pat_1"), TENANT.visits("pat_1")
+    table.transact(
+        [
+            table.update(pair, remove=["n"], table=AGGREGATES),
+            table.update(visits, remove=["rev"], table=AGGREGATES),
+        ]
+    )
+    assert {d.kind for d in verify.verify(TENANT)} == {"pair"}
+    second = of_practice(2, status="completed")
+    put(tables, second)
+    assert process(records(second)) == []
+    assert total()["status.completed"] == 2
+    assert row_repair.repair(TENANT).unsettled == []
+    assert verify.verify(TENANT) == []
+
+
 # ------------------------------------------------------------------------------------- the repair
 
 
@@ -292,6 +364,13 @@ def test_a_repair_settles_what_the_item_is_now(tables: Any) -> None:
     # The late record of the one that is gone loses.
     process([record(1, of_practice(2))])
     assert total()["open"] == 1
+
+
+def test_a_repair_settles_an_item_that_was_put_back(tables: Any) -> None:
+    process([record(1, of_practice(1, version=5, price=9000))])
+    put(tables, of_practice(1, version=3))
+    assert repair([message("m1", {"pk": key(APPOINTMENT, "appt_1").pk})]) == []
+    assert total()["value.EUR"] == 5000
 
 
 def test_messages_that_cannot_be_settled_come_again(tables: Any) -> None:
@@ -405,6 +484,29 @@ def test_what_is_only_under_way_is_no_difference(
     # The stream's delivery comes between the first reading and the second.
     monkeypatch.setattr(table.time, "sleep", lambda _: process(records(changed)))
     assert verify.verify(TENANT) == []
+
+
+def test_what_is_a_little_late_is_waited_for(
+    practice: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = of_practice(1, version=2, price=4000)
+    put(practice, changed)
+    pauses = 0
+
+    def sleep(_: float) -> None:
+        nonlocal pauses
+        pauses += 1
+        if pauses == 12:
+            process(records(changed))
+
+    monkeypatch.setattr(table.time, "sleep", sleep)
+    assert verify.verify(TENANT) == []
+    # What changed long ago and was never counted is not waited for.
+    pauses = 20
+    long_ago = {"updated_at": {"S": "2026-11-20T09:00:00.000Z"}}
+    put(practice, of_practice(1, version=3, price=3000) | long_ago)
+    assert {d.kind for d in verify.verify(TENANT)} == {"contribution"}
+    assert pauses == 21
 
 
 def test_an_item_that_vanished_is_found(practice: Any) -> None:

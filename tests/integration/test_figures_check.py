@@ -154,6 +154,48 @@ def test_an_incomplete_practice_is_walked_before_it_is_checked(
     assert troubles == {}
 
 
+def test_what_cannot_be_counted_is_told_of_each_night_and_walked_once(
+    practice: Any, queue: str, troubles: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contributions, "GENERATION", contributions.GENERATION + 1)
+    # Behind all that the sample looks at.
+    many = [image(APPOINTMENT, f"appt_{n:02}") for n in range(30, 60)]
+    put(practice, *many, image(APPOINTMENT, "appt_9") | {"price": {"S": "a lot"}})
+    pages = 0
+    real = walk._Run._items_page
+
+    def page(run: Any, segment: Any) -> Any:
+        nonlocal pages
+        pages += 1
+        return real(run, segment)
+
+    monkeypatch.setattr(walk._Run, "_items_page", page)
+    walked = []
+    for _ in range(3):
+        troubles.clear()
+        checked = sampling.run()
+        assert (checked.practices, checked.failed) == (1, 0)
+        assert troubles == {"FiguresDrift": 1}
+        walked.append(pages)
+    assert walked[0] == walked[1] == walked[2]
+    # A person mends it, and walks.
+    put(practice, image(APPOINTMENT, "appt_9", version=2))
+    assert walk.backfill(TENANT).unreadable == 0
+    troubles.clear()
+    assert sampling.run().drifted == 0
+    assert troubles == {}
+
+
+def test_a_damaged_contribution_row_is_told_of_and_left_to_a_person(
+    practice: Any, queue: str, troubles: dict[str, float]
+) -> None:
+    row = TENANT.contribution(key(APPOINTMENT, "appt_1").pk)
+    table.transact([table.update(row, set_={"vec": "garbage"}, table=AGGREGATES)])
+    checked = sampling.run()
+    assert (checked.drifted, checked.failed, troubles) == (1, 0, {"FiguresDrift": 1})
+    assert messages(queue) == []
+
+
 def test_a_walk_that_takes_longer_than_the_night_goes_on_in_the_next(
     practice: Any, troubles: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -128,6 +128,31 @@ def test_a_row_that_was_lost_and_one_of_nobody_are_repaired(faults: Faults) -> N
     assert differences() == []
 
 
+NOBODYS = (
+    ("BOOK", "PAYEE:exp_2", "TOTAL", "balance.available.EUR"),
+    ("BOOK", f"PAYEE:{PRACTICE_ID}", "TOTAL", "balance.due.EUR"),
+    ("BOOK", "PLAT", "TOTAL", "balance.unsettled.EUR"),
+    (EXPERT, "exp_2", "M#2026-11", "collected.EUR"),
+    (EXPERT, "exp_2", "D#2026-11-20", "collected.EUR"),
+    (PATIENT, "pat_2", "M#2026-11", "spent.EUR"),
+)
+
+
+@pytest.mark.parametrize("where", NOBODYS)
+def test_a_row_without_contributions_of_whoever_is_listed_is_repaired(
+    faults: Faults, where: tuple[str, str, str, str]
+) -> None:
+    counted(faults.client, booked(1), image(PATIENT, "pat_2"))
+    listed = {"walkpk": {"S": TENANT.listing(EXPERT)}, "walksk": {"S": "exp_2"}}
+    put(faults.client, {**table.raw_key(TENANT.item(EXPERT, "exp_2")), **listed})
+    assert differences() == []
+    *row, figure = where
+    damage(faults.client, TENANT.figures(*row), figure, 777)
+    assert f"figure {figure}" in differences()
+    assert [(d.row, d.found) for d in repair(TENANT).found] == [("#".join(row), 777)]
+    assert differences() == []
+
+
 def test_a_change_between_reading_and_writing_is_not_undone(faults: Faults) -> None:
     counted(faults.client, booked(1))
     damage(faults.client, TOTAL, "open", 5)
@@ -333,3 +358,11 @@ def test_the_command_repairs_what_it_is_told_to(faults: Faults) -> None:
     assert " 0 rows" not in command("backfill", "--all").output
     assert " 0 rows" in command("backfill", "--all").output
     assert command("rebuild", "--practice", PRACTICE_ID, "--fresh").exit_code == 0
+    # With a row that does not say what it has contributed, no sums are known.
+    pk = key(APPOINTMENT, "appt_1").pk
+    damaged = table.update(TENANT.contribution(pk), set_={"vec": "garbage"}, table=AGGREGATES)
+    table.transact([damaged])
+    damage(faults.client, TOTAL, "open", 5)
+    refused = command("repair-figures", "--all")
+    assert (refused.exit_code, "0 numbers repaired" in refused.output) == (1, True)
+    assert command("rebuild", "--all").exit_code == 1

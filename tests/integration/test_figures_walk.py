@@ -7,11 +7,12 @@ from typing import Any
 import botocore.client
 import pytest
 
-from consulta.aggregates import contributions, engine, figures, verify, walk
+from consulta.aggregates import contributions, engine, figures, row_repair, verify, walk
 from consulta.aggregates.contributions import ENTITIES
-from consulta.aggregates.rows import Remembered
+from consulta.aggregates.repair import repair
+from consulta.aggregates.rows import Damaged, Remembered
 from consulta.aggregates.stream import process
-from consulta.core import table
+from consulta.core import aws, table
 from consulta.core.table import Raw
 from consulta.money.disputes.records import DISPUTE
 from consulta.money.records import PAYMENT
@@ -236,14 +237,136 @@ def test_what_older_code_counts_behind_the_walk_is_counted_again(faults: Faults)
             put(faults.client, late)
             process([record(1, late)])
 
-    # Its place in the list is before all that is walked by now.
-    faults.next(
-        "TransactWriteItems", *[Faults.meanwhile(lambda: None)] * 2, Faults.meanwhile(old_code)
-    )
+    # Its place in the list is inside the page that has just been read, before any is kept.
+    faults.next("TransactWriteItems", Faults.meanwhile(old_code))
     walk.walk(TENANT)
     row = table.get_raw(TENANT.contribution(late["pk"]["S"]), table=AGGREGATES)
     assert Remembered.read(row).gen == MINE
     assert read(TOTAL)["open"] == 6
+    assert verify.verify(TENANT) == []
+
+
+def without_new_figures(item: Any) -> contributions.Contribution:
+    """What code of before the deployment counts of a payment."""
+    found = contributions._payment(item)
+    figures = {
+        row: {name: n for name, n in vector.items() if not name.startswith("payments.")}
+        for row, vector in found.figures.items()
+    }
+    return contributions.Contribution(figures)
+
+
+def test_what_older_code_meets_after_a_walk_waits_for_newer_code(
+    faults: Faults, environment: pytest.MonkeyPatch
+) -> None:
+    url = str(aws.client("sqs").create_queue(QueueName="repair")["QueueUrl"])
+    environment.setenv("REPAIR_QUEUE_URL", url)
+    put(faults.client, *items(0, 1))
+    walk.backfill(TENANT)
+    late = image(PAYMENT, "pay_late")
+    put(faults.client, late)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contributions, "GENERATION", MINE - 1)
+        patch.setitem(ENTITIES, PAYMENT, without_new_figures)
+        assert process([record(1, late)]) == []
+    # Nothing was counted by halves: the figures are called complete, and are that once it is there.
+    assert figures.is_complete(read(STATE))
+    assert read(TOTAL)["payments"] == 1
+    parked = aws.client("sqs").receive_message(QueueUrl=url)["Messages"]
+    assert repair([{"messageId": "m1", "body": parked[0]["Body"]}]) == []
+    assert (read(TOTAL)["payments"], read(TOTAL)["payments.EUR"]) == (2, 2)
+    assert verify.verify(TENANT) == []
+
+
+def test_two_walks_at_once_count_a_mended_meaning_once(
+    faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(faults.client, *items(0, 3))
+    walk.walk(TENANT)
+    old = ENTITIES[PAYMENT]
+
+    def mended(item: Any) -> contributions.Contribution:
+        found = old(item)
+        figures = {row: vector | {"fresh": 1} for row, vector in found.figures.items()}
+        return contributions.Contribution(figures, found.pairs)
+
+    monkeypatch.setitem(ENTITIES, PAYMENT, mended)
+    faults.next("TransactWriteItems", Faults.meanwhile(lambda: walk.walk(TENANT)))
+    walk.walk(TENANT, fresh=True)
+    assert read(TOTAL)["fresh"] == 3
+
+
+def test_a_walk_that_goes_on_remembers_what_could_not_be_counted(faults: Faults) -> None:
+    bad = image(APPOINTMENT, "appt_9") | {"price": {"S": "a lot"}}
+    put(faults.client, *items(5, 0), bad)
+
+    def die(_: Any) -> None:
+        raise Crash
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(walk._Run, "_finish", die)
+        with pytest.raises(Crash):
+            walk.walk(TENANT)
+    assert walk.walk(TENANT).unreadable == 1
+    assert read(STATE)["done"] == 0
+    # Nor does it, once it is mended.
+    put(faults.client, image(APPOINTMENT, "appt_9", version=2))
+    assert walk.walk(TENANT).unreadable == 0
+    assert (read(STATE)["done"], read(STATE)["stuck"]) == (MINE, 0)
+
+
+@pytest.mark.parametrize("price", [5000, 9000])
+def test_a_restored_item_is_counted_as_it_is(faults: Faults, price: int) -> None:
+    newest = image(APPOINTMENT, "appt_1", version=5, price=9000)
+    gone = image(APPOINTMENT, "appt_2", version=2)
+    put(faults.client, newest)
+    process([record(1, newest), record(2, None, gone)])
+    # The core table is put back: to an older version, and to before an item went.
+    back = image(APPOINTMENT, "appt_1", version=3, price=price)
+    put(faults.client, back, image(APPOINTMENT, "appt_2", version=2, price=1))
+    walk.walk(TENANT)
+    assert verify.verify(TENANT) == []
+    assert read(TOTAL)["value.EUR"] == price + 1
+    # What happens from there on counts.
+    process([record(3, image(APPOINTMENT, "appt_1", version=4, status="cancelled"))])
+    assert (read(TOTAL)["open"], read(TOTAL)["status.cancelled"]) == (1, 1)
+
+
+def test_an_item_that_changes_while_its_row_is_ahead_is_not_put_back(faults: Faults) -> None:
+    """The restore is over, and its next change comes between the walk's reading and its write."""
+    process([record(1, image(APPOINTMENT, "appt_1", version=5, price=9000))])
+    put(faults.client, image(APPOINTMENT, "appt_1", version=3))
+    later = image(APPOINTMENT, "appt_1", version=6, price=7000)
+
+    def change() -> None:
+        put(faults.client, later)
+        process([record(2, later)])
+
+    faults.next("TransactWriteItems", Faults.meanwhile(change))
+    walk.walk(TENANT)
+    assert read(TOTAL)["value.EUR"] == 7000
+    assert verify.verify(TENANT) == []
+
+
+def test_a_row_that_cannot_be_read_leaves_the_walk_incomplete(faults: Faults) -> None:
+    put(faults.client, *items())
+    walk.walk(TENANT)
+    row = TENANT.contribution(key(APPOINTMENT, "appt_1").pk)
+    table.transact([table.update(row, set_={"vec": "garbage"}, table=AGGREGATES)])
+    late = image(APPOINTMENT, "appt_8", patient_id="pat_8")
+    put(faults.client, late)
+    assert walk.walk(TENANT).unreadable == 1
+    assert totals() == (6, 6, 3)
+    assert [(d.kind, d.row) for d in verify.verify(TENANT)] == [
+        ("damaged", key(APPOINTMENT, "appt_1").pk)
+    ]
+    with pytest.raises(Damaged):
+        row_repair.repair(TENANT)
+    # As docs/figures.md says: without the row it is counted anew, and the rows are set right.
+    faults.client.delete_item(TableName=AGGREGATES, Key=table.raw_key(row))
+    assert walk.walk(TENANT).unreadable == 0
+    assert row_repair.repair(TENANT).unsettled == []
+    assert totals() == (6, 6, 3)
     assert verify.verify(TENANT) == []
 
 

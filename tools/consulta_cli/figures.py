@@ -13,6 +13,7 @@ from rich.table import Table
 
 from consulta.aggregates import row_repair, walk
 from consulta.aggregates.engine import NewerGeneration
+from consulta.aggregates.rows import Damaged
 from consulta.aggregates.verify import Difference
 from consulta.aggregates.verify import verify as verify_practice
 from consulta.aggregates.walk import Walked
@@ -152,6 +153,7 @@ def repair_figures(
     For what `verify` calls figure, pair, visits, months or days; what it calls contribution is for
     `rebuild`, before this. It may run beside live traffic. Exit 1 where rows are left that changed
     whenever they were read: run it again at a quieter time; with --dry-run, where any are wrong.
+    Nothing is written of a practice in which `verify` calls a row damaged: nobody knows its sums.
     """
     stack.use(core_table, aggregates_table, endpoint_url, stack_file)
     if not (practice or every):
@@ -168,6 +170,9 @@ def repair_figures(
                     )
                 except NewerGeneration:
                     unsettled.append(f"{tenant.practice}: newer code has counted; use that")
+                    continue
+                except Damaged as damaged:
+                    unsettled.append(f"{damaged.pk}: its contribution row cannot be read")
                     continue
                 rows += repaired.rows
                 found += [(tenant.practice, difference) for difference in repaired.found]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from consulta.aggregates import engine
 from consulta.aggregates.images import Malformed
+from consulta.aggregates.rows import Damaged
 from consulta.core import table
 from consulta.core.keys import Key, Tenant
 from consulta.core.observe import failure
@@ -36,15 +37,22 @@ def read(pks: Iterable[str]) -> Current:
     return current
 
 
-def settle(tenant: Tenant, pks: Iterable[str]) -> list[str]:
+def settle(
+    tenant: Tenant, pks: Iterable[str], *, deadline_s: float = engine.DEADLINE_S
+) -> list[str]:
     """Bring the figures to what these items of one practice are now.
 
-    An item that is gone is taken out of the figures. Gives the keys of unreadable items, which are
-    left as they were. Raises as :func:`consulta.aggregates.engine.apply`.
+    An item that is gone is taken out of the figures, and one that was put back to an older version
+    counts as that. Gives the keys of items that are unreadable, or what they have contributed: they
+    are left as they were. Raises as :func:`consulta.aggregates.engine.apply`.
     """
-    current = read(pks)
-    remembered = engine.read_remembered(tenant, current.gone)
-    changes = [*current.there.values()]
-    changes += [engine.vanished(pk, row) for pk, row in remembered.items() if row.ord]
-    engine.apply(tenant, changes)
-    return current.unreadable
+    damaged: list[str] = []
+    # The rows first: an item read after its row can only be older than that by being put back.
+    remembered = engine.read_remembered(tenant, pks, damaged)
+    current = read(remembered)
+    changes = [engine.restored(change, remembered[pk]) for pk, change in current.there.items()]
+    changes += [engine.vanished(pk, remembered[pk]) for pk in current.gone if remembered[pk].ord]
+    engine.apply(tenant, changes, deadline_s=deadline_s)
+    for pk in damaged:
+        failure("a contribution row cannot be read", Damaged(pk), item=pk)
+    return [*current.unreadable, *damaged]

@@ -6,8 +6,9 @@ the same transaction as the figures. So a delivery that comes twice, late, in pa
 changes nothing, or exactly what is still missing (docs/decisions/0003-convergent-aggregates.md).
 """
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from consulta.aggregates import contributions
 from consulta.aggregates.contributions import (
@@ -23,13 +24,16 @@ from consulta.aggregates.contributions import (
 )
 from consulta.aggregates.images import Image
 from consulta.aggregates.rows import (
+    Damaged,
     Remembered,
     Visits,
     aggregates_table,
     encode,
     figures_key,
+    number,
     pair_key,
     visits_key,
+    walk_key,
 )
 from consulta.core import table
 from consulta.core.errors import Busy
@@ -44,20 +48,27 @@ CONTENDED_S = 1.0
 
 
 class NewerGeneration(RuntimeError):
-    """The row of item ``pk`` was written by newer code, whose figures this code must not undo."""
+    """Newer code has counted item ``pk``, or walks its practice or has walked it.
+
+    Its figures are not for this code to undo, nor to add to: what this code counts is less.
+    """
 
     def __init__(self, pk: str) -> None:
-        super().__init__("a contribution row is of a newer generation")
+        super().__init__("the figures are of a newer generation")
         self.pk = pk
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An item as it was at one moment: a later moment has a higher ``ord``."""
+    """An item as it was at one moment: a later moment has a higher ``ord``.
+
+    ``over`` is the one higher ``ord`` that it takes the place of, in a row read before the item.
+    """
 
     pk: str
     ord: int
     contribution: Contribution
+    over: int = 0
 
 
 def as_of(pk: str, image: Image) -> Change:
@@ -75,11 +86,29 @@ def vanished(pk: str, remembered: Remembered) -> Change:
     return Change(pk, remembered.ord | 1, NOTHING)
 
 
-def read_remembered(tenant: Tenant, pks: Iterable[str]) -> dict[str, Remembered]:
-    """What items have contributed, by item; consistent, in one call per hundred."""
+def restored(change: Change, before: Remembered) -> Change:
+    """The item as it was read after its row: an older one than was counted has been put back."""
+    return replace(change, over=before.ord)
+
+
+def read_remembered(
+    tenant: Tenant, pks: Iterable[str], damaged: list[str] | None = None
+) -> dict[str, Remembered]:
+    """What items have contributed, by item; consistent, in one call per hundred.
+
+    Raises Damaged for a row that cannot be read; with ``damaged`` it is left out and named there.
+    """
     keys = {pk: tenant.contribution(pk) for pk in pks}
     found = table.batch_get_raw(list(keys.values()), table=aggregates_table())
-    return {pk: Remembered.read(found.get(key)) for pk, key in keys.items()}
+    rows: dict[str, Remembered] = {}
+    for pk, key in keys.items():
+        try:
+            rows[pk] = Remembered.read(found.get(key))
+        except Damaged:
+            if damaged is None:
+                raise
+            damaged.append(pk)
+    return rows
 
 
 def apply(tenant: Tenant, changes: Iterable[Change], *, deadline_s: float = DEADLINE_S) -> None:
@@ -89,13 +118,14 @@ def apply(tenant: Tenant, changes: Iterable[Change], *, deadline_s: float = DEAD
     Where rows changed under us, where transactions conflict or are throttled for longer than
     ``CONTENDED_S``, and where answers are lost, everything that is still open is read again, after
     a pause with jitter, in transactions of half the size. Raises Busy where that does not end by
-    the deadline (what was applied stays applied), NewerGeneration before anything is written.
+    the deadline, NewerGeneration where newer code is at work, and Damaged for a row that cannot be
+    read. In a first pass the last two come before anything is written; what was applied stays so.
     """
     pending = _newest(changes)
-    size = ITEMS_MAX
+    size, end = ITEMS_MAX, time.monotonic() + deadline_s
     for _ in table.attempts(deadline_s):
         moves = _moves(tenant, pending)
-        pending, size = _write(tenant, moves, size)
+        pending, size = _write(tenant, moves, size, end)
         if not pending:
             return
 
@@ -130,18 +160,23 @@ class _Move:
 
 
 def _moves(tenant: Tenant, pending: dict[str, Change]) -> list[_Move]:
-    remembered = read_remembered(tenant, pending)
+    state, keys = walk_key(tenant), {pk: tenant.contribution(pk) for pk in pending}
+    found = table.batch_get_raw([*keys.values(), state], table=aggregates_table())
     mine = contributions.GENERATION
+    newest = max(number(found.get(state), name) for name in ("done", "gen"))
     moves = []
     for pk, change in pending.items():
-        was = remembered[pk]
+        was = Remembered.read(found.get(keys[pk]))
         if was.gen > mine:
             raise NewerGeneration(pk)
-        if was.ord > change.ord:
+        if was.ord > change.ord and was.ord != change.over:
             continue
         new, old = change.contribution, was.contribution
         if (was.ord, was.gen) == (change.ord, mine) and new == old:
             continue
+        if newest > mine:
+            # No walk comes back for what this code would count less of than that one did.
+            raise NewerGeneration(pk)
         figures = _differences(new.figures, old.figures)
         pairs, visits = _difference(new.pairs, old.pairs), _difference(new.visits, old.visits)
         moves.append(_Move(change, was, figures, pairs, visits))
@@ -163,15 +198,23 @@ def _difference[K](new: dict[K, int], old: dict[K, int]) -> dict[K, int]:
     return {name: delta for name, delta in deltas.items() if delta}
 
 
-def _write(tenant: Tenant, moves: Sequence[_Move], size: int) -> tuple[dict[str, Change], int]:
-    """One transaction per chunk; gives what is to be tried again, and in what size."""
+def _write(
+    tenant: Tenant, moves: Sequence[_Move], size: int, end: float
+) -> tuple[dict[str, Change], int]:
+    """One transaction per chunk until ``end``; gives what is to be tried again, in what size."""
     known = _known(tenant, moves)
     again: dict[str, Change] = {}
     next_size = size
     for chunk in _chunks(moves, size):
+        left = end - time.monotonic()
+        if left < 0:
+            again.update((move.change.pk, move.change) for move in chunk)
+            continue
         merged = _merge(tenant, chunk, known)
         try:
-            table.transact(_actions(tenant, chunk, merged, known), deadline_s=CONTENDED_S)
+            table.transact(
+                _actions(tenant, chunk, merged, known), deadline_s=min(CONTENDED_S, left)
+            )
         except table.ConditionFailed:
             again.update((move.change.pk, move.change) for move in chunk)
         except Busy:
@@ -202,7 +245,7 @@ def _known(tenant: Tenant, moves: Sequence[_Move]) -> _Known:
     keys = [*pairs.values(), *patients.values()]
     found = table.batch_get_raw(keys, table=aggregates_table()) if keys else {}
     return _Known(
-        {pair: int(found[key]["n"]["N"]) if key in found else 0 for pair, key in pairs.items()},
+        {pair: number(found.get(key), "n") for pair, key in pairs.items()},
         {patient: Visits.read(found.get(key)) for patient, key in patients.items()},
     )
 
@@ -276,7 +319,7 @@ def _actions(
                 pair_key(tenant, pair),
                 set_={"n": was + delta},
                 add={"rev": 1},
-                condition="n = :was" if was else "attribute_not_exists(pk) OR n = :was",
+                condition="n = :was" if was else "attribute_not_exists(n) OR n = :was",
                 values={":was": was},
                 table=name,
                 label="pair",
@@ -288,7 +331,7 @@ def _actions(
             table.update(
                 visits_key(tenant, patient),
                 set_={"rev": visits.rev, **{month: visits.months[month] for month in deltas}},
-                condition="rev = :was" if visits.rev > 1 else "attribute_not_exists(pk)",
+                condition="rev = :was" if visits.rev > 1 else "attribute_not_exists(rev)",
                 values={":was": visits.rev - 1} if visits.rev > 1 else None,
                 table=name,
                 label="visits",
@@ -307,8 +350,12 @@ def _actions(
 
 
 def _remember(tenant: Tenant, move: _Move, at: str) -> table.Action:
-    """The contribution row, only if it is still as it was read."""
+    """The contribution row, only if it is still as it was read.
+
+    With its ``vec``: a mended meaning counts the same image anew without a new generation.
+    """
     change, was = move.change, move.was
+    as_read = "ord = :ord AND gen = :gen AND vec = :vec"
     return table.update(
         tenant.contribution(change.pk),
         set_={
@@ -317,8 +364,8 @@ def _remember(tenant: Tenant, move: _Move, at: str) -> table.Action:
             "vec": encode(change.contribution),
             "updated_at": at,
         },
-        condition="ord = :ord AND gen = :gen" if was.ord else "attribute_not_exists(pk)",
-        values={":ord": was.ord, ":gen": was.gen} if was.ord else None,
+        condition=as_read if was.ord else "attribute_not_exists(pk)",
+        values={":ord": was.ord, ":gen": was.gen, ":vec": was.vec} if was.ord else None,
         table=aggregates_table(),
         label="contribution",
     )

@@ -4,6 +4,7 @@ A message is ``{"pk": "P#prac_…#APPOINTMENT#appt_…"}`` and nothing else.
 """
 
 import json
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,9 @@ from consulta.aggregates.contributions import contributes
 from consulta.core.errors import Busy
 from consulta.core.keys import Key, Tenant, tenant_of
 from consulta.core.observe import failure
+
+# Of the function's 60 s. Practices whose turn does not come in time come again.
+BUDGET_S = 40.0
 
 
 class NotAKey(ValueError):
@@ -26,6 +30,7 @@ def repair(records: Sequence[dict[str, Any]]) -> list[str]:
     A message that fails until the queue gives it up ends among the dead letters, for a person.
     """
     failed: list[str] = []
+    end = time.monotonic() + BUDGET_S
     parts: dict[Tenant, dict[str, list[str]]] = {}
     for record in records:
         try:
@@ -38,7 +43,10 @@ def repair(records: Sequence[dict[str, Any]]) -> list[str]:
             part.setdefault(pk, []).append(record["messageId"])
     for tenant, messages in parts.items():
         try:
-            unsettled: Sequence[str] = current.settle(tenant, messages)
+            if (left := end - time.monotonic()) <= 0:
+                raise Busy
+            deadline_s = min(engine.DEADLINE_S, left)
+            unsettled: Sequence[str] = current.settle(tenant, messages, deadline_s=deadline_s)
         except (Busy, BotoCoreError, ClientError, engine.NewerGeneration) as error:
             failure("a practice's repairs are to come again", error, practice=tenant.practice)
             unsettled = list(messages)

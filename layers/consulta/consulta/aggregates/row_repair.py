@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from consulta.aggregates import contributions, engine
 from consulta.aggregates.contributions import COHORT, AggregateKey, Pair
 from consulta.aggregates.figures import Figures
-from consulta.aggregates.rows import Visits, aggregates_table
+from consulta.aggregates.rows import Visits, aggregates_table, number
 from consulta.aggregates.sums import Sums, Target, stored, sums_of, target_key
 from consulta.aggregates.verify import Difference
 from consulta.core import table
@@ -73,6 +73,7 @@ def repair(
 
     ``watch`` is called after each round. Each round reads all contribution rows: for operators.
     Raises NewerGeneration where newer code has counted items: their contributions are unreadable.
+    Raises Damaged where a contribution row is: what the rows must hold is not known.
     Broken off, it leaves each row either as it was or repaired.
     """
     repaired = Repaired()
@@ -229,7 +230,7 @@ def _held(target: Target, raw: Raw | None) -> dict[str, int]:
         case AggregateKey():
             return Figures.of(raw)
         case Pair():
-            return {"n": int(raw["n"]["N"])}
+            return {"n": number(raw, "n")}
         case _:
             return Visits.read(raw).months
 

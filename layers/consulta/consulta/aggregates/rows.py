@@ -13,6 +13,7 @@ vectors are written once (a month's and a total's are), and ids once per subject
 A figures row has ``rev``, one more with every change, so that a repair sees whether it changed.
 """
 
+import binascii
 import json
 import zlib
 from base64 import b64decode, b64encode
@@ -31,9 +32,18 @@ from consulta.aggregates.contributions import (
 from consulta.core import settings
 from consulta.core.keys import Key, Tenant
 from consulta.core.table import Raw
+from consulta.people.records import PRACTICE
 
 # Beside a practice's periods: how far a walk of its items has come.
 WALK = "WALK"
+
+
+class Damaged(ValueError):
+    """The contribution row of item ``pk`` cannot be read: what it has contributed is not known."""
+
+    def __init__(self, pk: str) -> None:
+        super().__init__("a contribution row cannot be read")
+        self.pk = pk
 
 
 def aggregates_table() -> str:
@@ -47,6 +57,11 @@ def figures_key(tenant: Tenant, key: AggregateKey) -> Key:
     return tenant.figures(*key)
 
 
+def walk_key(tenant: Tenant) -> Key:
+    """Where it is written which generation of a practice is complete, or being walked."""
+    return figures_key(tenant, AggregateKey(PRACTICE, tenant.practice, WALK))
+
+
 def pair_key(tenant: Tenant, pair: Pair) -> Key:
     """Where a pair's count of live items is."""
     return tenant.pair(*pair)
@@ -57,9 +72,14 @@ def visits_key(tenant: Tenant, patient: str) -> Key:
     return tenant.visits(patient)
 
 
+def number(raw: Raw | None, name: str) -> int:
+    """A number of a row; 0 where it is not there. That may be damage, which a repair sets right."""
+    return int((raw or {}).get(name, {}).get("N", 0))
+
+
 @dataclass(frozen=True, slots=True)
 class Visits:
-    """In which months a patient came, and how often; ``rev`` 0 stands for a row not there."""
+    """In which months a patient came, and how often; ``rev`` 0 stands for none."""
 
     rev: int = 0
     months: dict[str, int] = field(default_factory=dict)
@@ -67,11 +87,9 @@ class Visits:
     @classmethod
     def read(cls, raw: Raw | None) -> "Visits":
         """The row of DynamoDB's attribute map."""
-        if raw is None:
-            return cls()
         # Months begin with a digit, and nothing else in the row does.
-        months = {name: int(value["N"]) for name, value in raw.items() if name[0].isdigit()}
-        return cls(int(raw["rev"]["N"]), months)
+        months = {name: number(raw, name) for name in raw or () if name[0].isdigit()}
+        return cls(number(raw, "rev"), months)
 
     def moved(self, deltas: dict[str, int]) -> "Visits":
         """As it is after these changes."""
@@ -86,6 +104,10 @@ class Visits:
         return {month for month, n in self.months.items() if n > 0}
 
 
+# What decoding raises for a text that is none of ours.
+_UNREADABLE = (LookupError, TypeError, AttributeError, ValueError, zlib.error, binascii.Error)
+
+
 @dataclass(frozen=True, slots=True)
 class Remembered:
     """A contribution row as it was read; ``ord`` 0 stands for a row that is not there."""
@@ -93,16 +115,20 @@ class Remembered:
     ord: int = 0
     gen: int = 0
     contribution: Contribution = NOTHING
+    vec: str = ""
 
     @classmethod
     def read(cls, raw: Raw | None) -> "Remembered":
-        """The row of DynamoDB's attribute map."""
+        """The row of DynamoDB's attribute map. Raises Damaged."""
         if raw is None:
             return cls()
-        gen, text = int(raw["gen"]["N"]), raw["vec"]["S"]
-        # What newer code has written is not for this code to read, nor to undo.
-        known = decode(text) if gen <= contributions.GENERATION else NOTHING
-        return cls(int(raw["ord"]["N"]), gen, known)
+        try:
+            gen, vec = int(raw["gen"]["N"]), str(raw["vec"]["S"])
+            # What newer code has written is not for this code to read, nor to undo.
+            known = decode(vec) if gen <= contributions.GENERATION else NOTHING
+            return cls(int(raw["ord"]["N"]), gen, known, vec)
+        except _UNREADABLE:
+            raise Damaged(raw["sk"]["S"]) from None
 
 
 def encode(contribution: Contribution) -> str:

@@ -76,12 +76,14 @@ def run(*, time_left: TimeLeft = lambda: True) -> Checked:
 
 
 def _check(tenant: Tenant, checked: Checked, time_left: TimeLeft) -> None:
-    complete = _complete(tenant, time_left)
+    complete = _complete(tenant, checked, time_left)
     pks = sorted({*_listed(tenant), *_counted(tenant)})
     if not complete:
         # What older code has counted differs, and rightly so.
-        remembered = engine.read_remembered(tenant, pks)
-        pks = [pk for pk in pks if remembered[pk].gen >= contributions.GENERATION]
+        damaged: list[str] = []
+        remembered = engine.read_remembered(tenant, pks, damaged)
+        mine = {pk for pk, row in remembered.items() if row.gen >= contributions.GENERATION}
+        pks = sorted({*mine, *damaged})
     found = [*verify.compare(tenant, pks), *_rows(tenant, complete)]
     checked.practices += 1
     checked.items += len(pks)
@@ -98,16 +100,28 @@ def _check(tenant: Tenant, checked: Checked, time_left: TimeLeft) -> None:
         count("FiguresUnmended", len(unsent))
 
 
-def _complete(tenant: Tenant, time_left: TimeLeft) -> bool:
-    """Whether the practice's figures are complete, after a backfill where they were not."""
+def _complete(tenant: Tenant, checked: Checked, time_left: TimeLeft) -> bool:
+    """Whether the practice's figures are complete, after a backfill where they were not.
+
+    One that has ended with items that cannot be counted would end so again: it is told of each
+    night until a person has mended them and walked again.
+    """
 
     def go_on(_: walk.Walked) -> None:
         if not time_left():
             raise OutOfTimeError
 
-    walk.backfill(tenant, go_on)
     where = (PRACTICE, tenant.practice, figures.WALK)
-    return figures.is_complete(figures.read(tenant, [where], consistent=True)[where])
+    state = figures.read(tenant, [where], consistent=True)[where]
+    if state["stuck"] < contributions.GENERATION:
+        walk.backfill(tenant, go_on)
+        state = figures.read(tenant, [where], consistent=True)[where]
+    complete = figures.is_complete(state)
+    if not complete and state["stuck"] >= contributions.GENERATION:
+        logger.error("a practice has what cannot be counted", extra={"of": tenant.practice})
+        checked.drifted += 1
+        trouble("FiguresDrift")
+    return complete
 
 
 # ------------------------------------------------------------------------------------ taking turns

@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from consulta.aggregates import engine, walk
 from consulta.aggregates.contributions import BOOK, AggregateKey, Contribution, contributes
 from consulta.aggregates.images import Image, Malformed
+from consulta.aggregates.rows import Damaged
 from consulta.core import aws, settings
 from consulta.core.errors import Busy
 from consulta.core.keys import Key, Tenant, parse_item, tenant_of
@@ -59,12 +60,13 @@ def process(records: Sequence[Record]) -> list[str]:
     parked: dict[str, str] = {}
     parts: dict[Tenant, list[Delivery]] = {}
     failed: list[str] = []
+    end = time.monotonic() + BUDGET_S
     for record in records:
         found = record["dynamodb"]
         key = Key(found["Keys"]["pk"]["S"], found["Keys"]["sk"]["S"])
         number = found["SequenceNumber"]
         if record.get("eventName") == "INSERT" and _is_practice(key):
-            failed += _begun(tenant_of(key.pk), number)
+            failed += _begun(tenant_of(key.pk), number, end)
         if not contributes(key):
             continue
         try:
@@ -75,13 +77,10 @@ def process(records: Sequence[Record]) -> list[str]:
         else:
             delivery = Delivery(number, change, found.get("OldImage"))
             parts.setdefault(tenant_of(key.pk), []).append(delivery)
-    end = time.monotonic() + BUDGET_S
     for tenant, deliveries in parts.items():
         failed += _apply_part(tenant, deliveries, end, parked)
     failed += park(parked)
-    # A batch that took all its time has none left for this: the next one tells.
-    if time.monotonic() < end:
-        _tell(parts, {*failed, *parked})
+    _tell(parts, {*failed, *parked}, end)
     if failed:
         count("FiguresRetried", len(failed))
     return failed
@@ -94,9 +93,11 @@ def _is_practice(key: Key) -> bool:
     return key == tenant.item(PRACTICE, tenant.practice)
 
 
-def _begun(tenant: Tenant, number: str) -> list[str]:
+def _begun(tenant: Tenant, number: str, end: float) -> list[str]:
     """A new practice's figures are complete from its first day. Gives what has failed."""
     try:
+        if time.monotonic() >= end:
+            raise Busy
         walk.begin(tenant)
     except (Busy, BotoCoreError, ClientError) as error:
         failure("a practice's figures cannot be begun", error, practice=tenant.practice)
@@ -118,12 +119,18 @@ def _apply_part(
 ) -> list[str]:
     """One practice's part; adds to ``parked`` and gives the ids of what should come again."""
     try:
-        changes = [delivery.change for delivery in deliveries]
-        engine.apply(tenant, changes, deadline_s=max(0.0, end - time.monotonic()))
+        if (left := end - time.monotonic()) <= 0:
+            raise Busy
+        engine.apply(tenant, [delivery.change for delivery in deliveries], deadline_s=left)
     except engine.NewerGeneration as newer:
         # A deployment is under way. By the time of the repair the newer code has taken over.
         logger.warning("the figures are of a newer generation", extra={"item": newer.pk})
         parked |= {delivery.record_id: delivery.change.pk for delivery in deliveries}
+    except Damaged as damaged:
+        failure("a contribution row cannot be read", damaged, item=damaged.pk)
+        parked |= {one.record_id: damaged.pk for one in deliveries if one.change.pk == damaged.pk}
+        others = [one for one in deliveries if one.change.pk != damaged.pk]
+        return _apply_part(tenant, others, end, parked) if others else []
     except ClientError as error:
         if error.response["Error"]["Code"] not in _REFUSED:
             return _again(tenant, deliveries, error)
@@ -147,13 +154,18 @@ def _again(tenant: Tenant, deliveries: Sequence[Delivery], error: Exception) -> 
     return [delivery.record_id for delivery in deliveries]
 
 
-def _tell(parts: Mapping[Tenant, Sequence[Delivery]], unapplied: set[str]) -> None:
+def _tell(parts: Mapping[Tenant, Sequence[Delivery]], unapplied: set[str], end: float) -> None:
     """Tell of what was applied, where somebody is connected. Best effort."""
     applied = {
         tenant: done
         for tenant, deliveries in parts.items()
         if (done := [each for each in deliveries if each.record_id not in unapplied])
     }
+    if time.monotonic() >= end:
+        # A batch that took all its time has none left for this, and what is applied does not come
+        # again: nobody hears of it.
+        count("DashboardsUntold", len(applied))
+        return
     try:
         listening = telling.listening(applied)
         telling.tell({tenant: _changed(tenant, applied[tenant]) for tenant in listening})
@@ -163,7 +175,11 @@ def _tell(parts: Mapping[Tenant, Sequence[Delivery]], unapplied: set[str]) -> No
 
 
 def _changed(tenant: Tenant, deliveries: Sequence[Delivery]) -> dict[str, set[str]]:
-    """Entity → the dashboards that its items are or were part of."""
+    """Entity → the dashboards that its items are or were part of.
+
+    What no figure counts, before or after, is still in the activity of the practice and its expert:
+    a hidden review, say, that is edited.
+    """
     found: dict[str, set[str]] = {}
     for delivery in deliveries:
         change = delivery.change
@@ -173,10 +189,17 @@ def _changed(tenant: Tenant, deliveries: Sequence[Delivery]) -> dict[str, set[st
             for contribution in contributions
             for key in contribution.figures
             for subject in _subjects(tenant, key)
-        }
+        } or _shown_only(tenant, delivery.old)
         if subjects:
             found.setdefault(parse_item(change.pk)[0], set()).update(subjects)
     return found
+
+
+def _shown_only(tenant: Tenant, old: Image | None) -> set[str]:
+    if old is None:
+        return set()
+    expert = old.get("expert_id", {}).get("S")
+    return {f"{PRACTICE}#{tenant.practice}", *([f"{EXPERT}#{expert}"] if expert else [])}
 
 
 def _before(delivery: Delivery) -> list[Contribution]:

@@ -10,6 +10,7 @@ from itertools import batched
 from threading import Event, Lock
 
 from consulta.aggregates.contributions import (
+    BOOK,
     COHORT,
     EXPERT_PATIENT,
     MEMBERS,
@@ -25,6 +26,7 @@ from consulta.aggregates.figures import Figures
 from consulta.aggregates.parallel import each
 from consulta.aggregates.rows import (
     WALK,
+    Damaged,
     Remembered,
     aggregates_table,
     figures_key,
@@ -34,6 +36,7 @@ from consulta.aggregates.rows import (
 from consulta.core import table
 from consulta.core.keys import CONTRIBUTION_SHARDS, Key, Tenant, contribution_partition
 from consulta.core.table import Raw
+from consulta.money.books.ledger import PLATFORM, payee_book
 from consulta.people.records import EXPERT, PATIENT, PRACTICE
 from consulta.scheduling.records import SERVICE
 
@@ -51,12 +54,20 @@ def listed(tenant: Tenant, entity: str) -> Iterator[str]:
         yield raw["pk"]["S"]
 
 
-def remembered(tenant: Tenant, shard: int) -> Iterator[tuple[str, Remembered]]:
-    """The contribution rows of one shard, by their items' keys."""
-    partition = contribution_partition(tenant, shard)
-    query = table.Query(partition, consistent=True, table=aggregates_table())
-    for raw in query.all():
-        yield raw["sk"]["S"], Remembered.read(raw)
+def remembered(
+    tenant: Tenant, shard: int, damaged: list[str] | None = None
+) -> Iterator[tuple[str, Remembered]]:
+    """The contribution rows of one shard, by their items' keys.
+
+    Raises Damaged for a row that cannot be read; with ``damaged`` it is left out and named there.
+    """
+    for raw in _partition(contribution_partition(tenant, shard)):
+        try:
+            yield raw["sk"]["S"], Remembered.read(raw)
+        except Damaged as error:
+            if damaged is None:
+                raise
+            damaged.append(error.pk)
 
 
 # ------------------------------------------------------------------------------ what they must hold
@@ -111,7 +122,7 @@ class Sums:
 
 
 def sums_of(tenant: Tenant, *, workers: int = 1, stop: Event | None = None) -> Sums:
-    """The sums of all contribution rows of a practice."""
+    """The sums of all contribution rows of a practice. Raises Damaged."""
     lock, whole = Lock(), Sums()
 
     def add_up(shard: int) -> None:
@@ -177,7 +188,12 @@ def stored(
     came = sorted(patients | {visit.patient for visit in sums.visits})
     everyone = {(EXPERT, expert) for expert in experts} | {(PATIENT, one) for one in patients}
     everyone |= {(SERVICE, service) for service in _ids(tenant, SERVICE)}
-    each(subject, sorted(_subjects(tenant, sums, everyone)), workers, stop)
+    # A payee is an expert or the practice.
+    books = {PLATFORM, *(payee_book(payee) for payee in (tenant.practice, *experts))}
+    everyone |= {(BOOK, book) for book in books}
+    everyone |= {(kind, tenant.practice) for kind in (PRACTICE, *MEMBERS, COHORT)}
+    everyone |= {(key.subject, key.subject_id) for key in sums.rows}
+    each(subject, sorted(everyone), workers, stop)
     each(joined, sorted(lefts | {(PRACTICE_PATIENT, tenant.practice)}), workers, stop)
     each(visited, batched(came, PAGE), workers, stop)
 
@@ -188,14 +204,3 @@ def _partition(partition: str) -> Iterator[Raw]:
 
 def _ids(tenant: Tenant, entity: str) -> set[str]:
     return {pk.rsplit("#", 1)[1] for pk in listed(tenant, entity)}
-
-
-def _subjects(tenant: Tenant, sums: Sums, everyone: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Who may have rows; whoever has any has a total: most patients of a practice have none."""
-    found = {(key.subject, key.subject_id) for key in sums.rows}
-    found |= {(kind, tenant.practice) for kind in (PRACTICE, *MEMBERS, COHORT)}
-    totals = {
-        figures_key(tenant, AggregateKey(*subject, TOTAL)): subject for subject in everyone - found
-    }
-    there = table.batch_get_raw(list(totals), table=aggregates_table())
-    return found | {totals[key] for key in there}

@@ -4,12 +4,15 @@
 2. the sums of the contribution rows against the rows of figures, the pairs and the visits;
 3. each total against the sum of its months, and of its days.
 
+Where a contribution row cannot be read, what is left is the first: nobody knows the sums.
+
 It may run beside live traffic: only what two readings in a row agree on is reported.
 """
 
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
+from datetime import timedelta
 from itertools import batched
 from threading import Event, Lock
 from typing import NamedTuple
@@ -29,16 +32,20 @@ from consulta.aggregates.contributions import (
 )
 from consulta.aggregates.figures import Figures
 from consulta.aggregates.parallel import each
-from consulta.aggregates.rows import Visits
+from consulta.aggregates.rows import Visits, number
 from consulta.aggregates.sums import SHARDS, Rows, Target, listed, remembered, stored, sums_of
-from consulta.core.keys import Tenant
+from consulta.core import table
+from consulta.core.keys import Key, Tenant
 from consulta.core.table import Raw
+from consulta.core.time import now, to_text
 from consulta.people.records import EXPERT, PRACTICE
 from consulta.scheduling.records import SERVICE
 
 PAGE = 100
 ROUNDS = 5
 PAUSE_S = 0.5
+# How young a change may be for its record to be waited for, and how often it is looked at again.
+LATE, LATE_ROUNDS = timedelta(minutes=1), 20
 
 
 class Difference(NamedTuple):
@@ -76,16 +83,20 @@ def verify(tenant: Tenant, watch: Watch = lambda _: None, *, workers: int = 1) -
 
     def counted(shard: int) -> None:
         """What was counted but is in no list (any more)."""
-        rows = remembered(tenant, shard)
+        damaged: list[str] = []
+        rows = remembered(tenant, shard, damaged)
         left = (pk for pk, row in rows if row.contribution != NOTHING and pk not in seen)
         for pks in batched(left, PAGE):
             found = compare(tenant, pks)
             with lock:
                 differences.extend(found)
+        with lock:
+            differences.extend(_damaged(pk) for pk in damaged if pk not in seen)
 
     each(items, ENTITIES, workers, stop)
     each(counted, SHARDS, workers, stop)
-    differences += agreed(lambda: _rows_against_sums(tenant, workers))
+    if not any(difference.kind == "damaged" for difference in differences):
+        differences += agreed(lambda: _rows_against_sums(tenant, workers))
     return sorted(differences)
 
 
@@ -108,22 +119,44 @@ def agreed(measure: Callable[[], set[Difference]]) -> list[Difference]:
 
 
 def compare(tenant: Tenant, pks: Collection[str]) -> list[Difference]:
-    """These items as they are now against what is remembered of them."""
-    suspects = {difference.row for difference in _compare_once(tenant, pks)}
+    """These items as they are now against what is remembered of them.
+
+    Those that changed a moment ago are waited for: their records may be on their way.
+    """
+    found = _compare_once(tenant, pks)
+    for _ in range(LATE_ROUNDS):
+        if not _changed_just_now(d.row for d in found if d.kind == "contribution"):
+            break
+        time.sleep(PAUSE_S)
+        found = _compare_once(tenant, {difference.row for difference in found})
+    suspects = {difference.row for difference in found}
     return agreed(lambda: _compare_once(tenant, suspects)) if suspects else []
 
 
+def _changed_just_now(pks: Iterable[str]) -> bool:
+    """Whether any of these items was written within the last minute."""
+    since = to_text(now() - LATE)
+    found = table.batch_get_raw([Key(pk) for pk in pks])
+    return any(raw.get("updated_at", {}).get("S", "") > since for raw in found.values())
+
+
 def _compare_once(tenant: Tenant, pks: Collection[str]) -> set[Difference]:
-    now = current.read(pks)
-    remembered = engine.read_remembered(tenant, pks)
-    found = {Difference("unreadable", pk, "", 0, 0) for pk in now.unreadable}
-    for pk in (*now.there, *now.gone):
-        expected = now.there[pk].contribution if pk in now.there else NOTHING
+    damaged: list[str] = []
+    items = current.read(pks)
+    remembered = engine.read_remembered(tenant, pks, damaged)
+    found = {Difference("unreadable", pk, "", 0, 0) for pk in items.unreadable}
+    found |= {_damaged(pk) for pk in damaged}
+    for pk in remembered.keys() - items.unreadable:
+        expected = items.there[pk].contribution if pk in items.there else NOTHING
         numbers, others = _numbers(expected), _numbers(remembered[pk].contribution)
         for name in numbers.keys() | others.keys():
             if numbers[name] != others[name]:
                 found.add(Difference("contribution", pk, name, numbers[name], others[name]))
     return found
+
+
+def _damaged(pk: str) -> Difference:
+    return Difference("damaged", pk, "", 0, 0)
 
 
 def _numbers(contribution: Contribution) -> Counter[str]:
@@ -149,7 +182,7 @@ def _rows_against_sums(tenant: Tenant, workers: int) -> set[Difference]:
             case AggregateKey():
                 rows[target] = Figures.of(raw)
             case Pair():
-                live[target] = int(raw["n"]["N"])
+                live[target] = number(raw, "n")
             case _:
                 months = Visits.read(raw).months
                 came.update({Visit(target, month): n for month, n in months.items()})

@@ -2,7 +2,8 @@
 
 First every item by the ``walk`` index, as it is now: one that was counted as it is loses nothing,
 an older image than the one counted loses by its ord. Then every contribution row: an item that is
-gone is taken out, and one that older code has counted meanwhile is counted again.
+gone is taken out, one that older code has counted meanwhile is counted again, and one that is older
+than its row, because the core table was restored, is counted as it is.
 
 A walk is cut into segments, one per entity and one per shard of contribution rows, each with a row
 of its own that says how far it has come; several may be walked at once. It may run beside the
@@ -10,7 +11,8 @@ stream, twice, or be broken off at any page: the next call goes on there. The pr
 complete once all segments of one run have ended (docs/decisions/0020-repair-of-figures.md).
 
     WALK row of the practice    {"done": generation that is complete, "runs": how many were begun,
-                                 and while one is under way: "run", "gen", "entities", "before"}
+                                 while one is under way: "run", "gen", "entities", "before", and
+                                 "stuck": generation whose walk ended with what it could not count}
     tenant.walk(<segment>)      {"run", "looked_at", "unreadable", "cursor": JSON; "" at its end}
 """
 
@@ -20,21 +22,24 @@ from dataclasses import dataclass, field
 from threading import Event, Lock
 
 from consulta.aggregates import contributions, current, engine
-from consulta.aggregates.contributions import ENTITIES, NOTHING, AggregateKey
+from consulta.aggregates.contributions import ENTITIES, NOTHING, version_of
+from consulta.aggregates.images import Malformed
 from consulta.aggregates.parallel import each
-from consulta.aggregates.rows import WALK, Remembered, aggregates_table, figures_key
+from consulta.aggregates.rows import Damaged, Remembered, aggregates_table, walk_key
 from consulta.core import table
 from consulta.core.keys import CONTRIBUTION_SHARDS, Key, Tenant, contribution_partition, parse_item
+from consulta.core.observe import failure
 from consulta.core.table import Raw
 from consulta.core.time import now, to_text
 from consulta.money.disputes.records import DISPUTE
 from consulta.money.records import POSTING, REFUND
-from consulta.people.records import PATIENT, PRACTICE, PROFILE_VIEWS
+from consulta.people.records import PATIENT, PROFILE_VIEWS
 from consulta.people.thread_records import THREAD
 from consulta.scheduling.records import SERVICE
 from consulta.scheduling.review_records import REVIEW
 
-PAGE = 100
+# With the practice's own row they are one call of a hundred keys.
+PAGE = 99
 _ROWS = tuple(f"ROWS-{number}" for number in range(CONTRIBUTION_SHARDS))
 # The generation that last changed what an entity contributes. An entity that is not here counts as
 # changed by the present one: to forget it costs a longer backfill, never a missing figure.
@@ -52,6 +57,8 @@ class Overtaken(RuntimeError):
 @dataclass(slots=True)
 class Walked:
     """How far a walk has come, over all its segments and whoever walked them.
+
+    ``unreadable`` are items that cannot be counted, and rows that do not say what was counted.
 
     ``here`` is what this call looked at, ``before`` what the walk before this one had looked at in
     these segments (0 where there was none): what a rate and a share are made of.
@@ -113,7 +120,7 @@ def begin(tenant: Tenant) -> None:
     """
     values = {"done": contributions.GENERATION, "updated_at": to_text(now())}
     row = table.update(
-        _key(tenant),
+        walk_key(tenant),
         set_=values,
         condition="attribute_not_exists(pk)",
         table=aggregates_table(),
@@ -137,13 +144,9 @@ class _State:
     before: int
 
 
-def _key(tenant: Tenant) -> Key:
-    return figures_key(tenant, AggregateKey(PRACTICE, tenant.practice, WALK))
-
-
 def _state(tenant: Tenant) -> _State:
     """Raises NewerGeneration where newer code walks or has walked: its figures are not ours."""
-    raw = table.get_raw(_key(tenant), table=aggregates_table()) or {}
+    raw = table.get_raw(walk_key(tenant), table=aggregates_table()) or {}
     # A walk of generation 2 kept one cursor for all segments, and no run: it begins anew.
     numbers = {name: int(value["N"]) for name, value in raw.items() if "N" in value}
     state = _State(
@@ -155,8 +158,16 @@ def _state(tenant: Tenant) -> _State:
         before=numbers.get("before", 0),
     )
     if max(state.done, state.gen) > contributions.GENERATION:
-        raise engine.NewerGeneration(_key(tenant).pk)
+        raise engine.NewerGeneration(walk_key(tenant).pk)
     return state
+
+
+def _is_behind(image: Raw, row: Remembered) -> bool:
+    """Whether an item, read after its row, is older than that: its table was restored."""
+    try:
+        return 2 * version_of(image) < row.ord
+    except Malformed:
+        return False
 
 
 @dataclass(slots=True)
@@ -210,6 +221,8 @@ class _Run:
                 self.walked.before += int(raw["looked_at"]["N"])
         if self.begun:
             self.walked.before = self.found.before
+        # What is left may be no page at all: what those before could not count is counted here.
+        self._sum()
 
     @property
     def segments(self) -> list[_Segment]:
@@ -251,26 +264,46 @@ class _Run:
         page = query.page(PAGE, segment.cursor)
         # The index lags: an item that is already gone is left to the rows' segments.
         found = current.read(raw["pk"]["S"] for raw in page.items)
-        engine.apply(self.tenant, found.there.values())
+        self._apply(found.there.values())
         segment.unreadable += len(found.unreadable)
         return page
+
+    def _apply(self, changes: Iterable[engine.Change]) -> None:
+        """All but what has a row that cannot be read: the rows' segments count those."""
+        left = {change.pk: change for change in changes}
+        while left:
+            try:
+                engine.apply(self.tenant, left.values())
+            except Damaged as damaged:
+                del left[damaged.pk]
+            else:
+                return
 
     def _rows_page(self, segment: _Segment) -> table.Page:
         partition = contribution_partition(self.tenant, _ROWS.index(segment.name))
         query = table.Query(partition, consistent=True, table=aggregates_table())
         page = query.page(PAGE, segment.cursor)
-        rows = {raw["sk"]["S"]: Remembered.read(raw) for raw in page.items}
+        rows: dict[str, Remembered] = {}
+        for raw in page.items:
+            try:
+                rows[raw["sk"]["S"]] = Remembered.read(raw)
+            except Damaged as damaged:
+                failure("a contribution row cannot be read", damaged, item=damaged.pk)
+                segment.unreadable += 1
         # Code of before the deployment may have counted an item after its page was walked.
         older = {
             pk
             for pk, row in rows.items()
             if row.gen < contributions.GENERATION and parse_item(pk)[0] in self.entities
         }
-        asked = [pk for pk, row in rows.items() if pk in older or row.contribution != NOTHING]
-        there = table.batch_get_raw([Key(pk) for pk in asked])
-        gone = [engine.vanished(pk, rows[pk]) for pk in asked if Key(pk) not in there]
-        again = current.read(pk for pk in older if Key(pk) in there)
-        engine.apply(self.tenant, [*gone, *again.there.values()])
+        found = table.batch_get_raw([Key(pk) for pk in rows])
+        there = {pk for pk in rows if Key(pk) in found}
+        counted = older | {pk for pk, row in rows.items() if row.contribution != NOTHING}
+        gone = [engine.vanished(pk, rows[pk]) for pk in counted - there]
+        back = {pk for pk in there if _is_behind(found[Key(pk)], rows[pk])}
+        again = current.read(there & older | back)
+        changes = [engine.restored(change, rows[pk]) for pk, change in again.there.items()]
+        self._apply([*gone, *changes])
         return page
 
     def _keep(self, segment: _Segment) -> None:
@@ -291,7 +324,7 @@ class _Run:
 
     def _begin(self) -> table.Action:
         return table.update(
-            _key(self.tenant),
+            walk_key(self.tenant),
             set_={
                 "run": self.number,
                 "runs": self.number,
@@ -342,16 +375,16 @@ class _Run:
     def _finish(self) -> None:
         """All segments have ended. Whoever else ends this run, or has begun another, is left be."""
         values: dict[str, int | str] = {"updated_at": to_text(now())}
-        if not self.walked.unreadable:
-            values["done"] = contributions.GENERATION
+        values["stuck" if self.walked.unreadable else "done"] = contributions.GENERATION
+        was_stuck = () if self.walked.unreadable else ("stuck",)
         begun = self.begun or self.found.runs
         condition = "run = :run" if self.begun else self._nobody_has_begun
         own = {":run": self.number} if self.begun else {":runs": self.found.runs}
         under_way = ("run", "gen", "entities", "before", "segment", "looked_at", "unreadable")
         action = table.update(
-            _key(self.tenant),
+            walk_key(self.tenant),
             set_=values,
-            remove=(*under_way, "cursor"),
+            remove=(*under_way, "cursor", *was_stuck),
             condition=f"{condition} AND (attribute_not_exists(done) OR done <= :mine)",
             values={**(own if begun else {}), ":mine": contributions.GENERATION},
             table=aggregates_table(),
