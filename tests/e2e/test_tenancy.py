@@ -8,10 +8,10 @@ import boto3
 import httpx
 import pytest
 
-from consulta.core import ids as ids_of
 from consulta.core.item import Actor
 from consulta.core.keys import Tenant
 from consulta.scheduling.review_records import REVIEW, ReviewItem
+from consulta.scheduling.review_records import id_of as review_id_of
 from local.seed import OPERATOR, TEMPORARY, ZONE, Caller, sign_in, today, until
 from tests.e2e.test_money import disputed, paid_out
 
@@ -128,7 +128,7 @@ def reviewed(stack: Stack, admin: Caller, found: dict[str, str]) -> str:
     """A review, written past the API: no appointment of today's practice is completed yet."""
     appointment = admin.get(f"/v1/appointments/{found['appointment_id']}")
     tenant = Tenant(found["practice_id"])
-    review_id = ids_of.related(appointment["id"], "rev")
+    review_id = review_id_of(appointment["id"])
     month = tenant.listing_by(REVIEW, "MONTH", today()[:7])
     item = ReviewItem.create(
         tenant.item(REVIEW, review_id),

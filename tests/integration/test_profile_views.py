@@ -13,8 +13,9 @@ from consulta.core.identity import Membership, authorizer_context
 from consulta.core.permissions import Role
 from consulta.people import profile_views
 from consulta.people.records import PROFILE_VIEWS, ProfileViewsItem
-from tests.conftest import CORE, COUNTERS
+from tests.conftest import CONNECTIONS, CORE, COUNTERS
 from tests.faults import Faults
+from tests.template import template
 from tests.unit.people.calling import MEMBER, Answer, call, signed_in
 from tests.unit.scheduling.world import World
 
@@ -61,9 +62,11 @@ def site(
     site = Site(monkeypatch)
     environment.setenv("COUNTERS_TABLE", COUNTERS)
     settings.reset()
+    profile_views.reset()
     monkeypatch.setattr("consulta.core.limits.admit", lambda *_: None)
     yield site
     settings.reset()
+    profile_views.reset()
 
 
 @pytest.fixture
@@ -173,6 +176,40 @@ def test_one_visitor_twice_at_once(site: Site, faults: Faults) -> None:
     faults.next("TransactWriteItems", same)
     assert site.view(site.patient("ana")).status == 204
     assert site.views() == (1, 1)
+
+
+def test_two_environments_make_one_secret(site: Site, faults: Faults, tables: Any) -> None:
+    other = faults.meanwhile(lambda: site.view(site.patient("ana")))
+    # Between finding that the day has no secret, and making it.
+    faults.next("TransactWriteItems", other)
+    assert site.view(site.patient("ana")).status == 204
+    assert site.views() == (1, 1)
+    assert len(scan(tables, CONNECTIONS)) == 1
+
+
+def test_without_the_secret_nobody_can_try_who_it_was(site: Site, tables: Any) -> None:
+    site.view(site.patient("ana"))
+    [secret] = scan(tables, CONNECTIONS)
+    kept = json.dumps([*scan(tables, COUNTERS), *scan(tables, CORE)])
+    assert secret["secret"]["S"] not in kept
+    # It ends with the rows, and there is no copy of it.
+    assert secret["expires_at"] == scan(tables, COUNTERS)[0]["expires_at"]
+    where = template()["Resources"]["ConnectionsTable"]["Properties"]
+    assert where["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+    assert not {"PointInTimeRecoverySpecification", "StreamSpecification"} & set(where)
+    # All else that there is makes the same row no more: the very same visitor is another.
+    key = {name: secret[name] for name in ("pk", "sk")}
+    tables.delete_item(TableName=CONNECTIONS, Key=key)
+    profile_views.reset()
+    site.view(site.patient("ana"))
+    assert site.views() == (2, 2)
+
+
+def test_who_has_seen_several_experts_is_not_told_by_their_rows(site: Site, tables: Any) -> None:
+    for expert in (site.helena, site.world.expert("Rui")):
+        site.view(site.patient("ana"), expert)
+    digests = {row["pk"]["S"].rpartition("#")[2] for row in scan(tables, COUNTERS)}
+    assert len(digests) == 2
 
 
 def test_nobody_can_tell_who_it_was(site: Site, tables: Any) -> None:

@@ -11,17 +11,18 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import EndpointConnectionError
 
-from consulta.aggregates import figures
+from consulta.aggregates import figures, stream
 from consulta.aggregates.stream import process
 from consulta.core import aws, keys, table
 from consulta.core.identity import Membership, authorizer_context
 from consulta.core.keys import Key, Tenant
 from consulta.core.permissions import Role
 from consulta.people import memberships, session_rows
-from consulta.people.records import EXPERT, PATIENT, PRACTICE
-from consulta.realtime import connections, telling
+from consulta.people.records import EXPERT, PATIENT, PRACTICE, ROLE
+from consulta.realtime import connections, posting, telling
 from consulta.realtime.connections import Connection
 from consulta.scheduling.records import APPOINTMENT
+from consulta.scheduling.review_records import REVIEW
 from tests.conftest import CONNECTIONS
 from tests.faults import Faults
 from tests.unit.aggregates.images import PRACTICE_ID, TENANT, image, record
@@ -30,32 +31,45 @@ from tests.unit.people.calling import Answer, call, handler
 ENDPOINT = "https://gateway.example/live"
 OTHER = Tenant("prac_01JC0000000000000000000001")
 TOTAL = (PRACTICE, PRACTICE_ID, "TOTAL")
-GATEWAY = "before-call.apigatewaymanagementapi"
+# Behind botocore's own retries.
+GATEWAY = "before-send.apigatewaymanagementapi"
+
+
+class Empty:
+    """The body of every answer."""
+
+    def stream(self) -> Iterator[bytes]:
+        yield b""
 
 
 class Gateway:
-    """The WebSocket API behind botocore's own client: what it was asked, and what it answers."""
+    """The WebSocket API behind botocore's own client: what it was asked, and what it answers.
+
+    ``takes`` is how many seconds each post takes, of which ``at`` says how many there were.
+    """
 
     def __init__(self) -> None:
         self.posts: list[tuple[str, dict[str, Any]]] = []
         self.closed: list[str] = []
         self.answers: dict[str, int] = {}
-        client = aws.client("apigatewaymanagementapi", endpoint=ENDPOINT)
-        client.meta.events.register(GATEWAY, self._answer)
+        self.asked: list[str] = []
+        self.takes: dict[str, float] = {}
+        self.at = 0.0
+        posting.gateway().meta.events.register(GATEWAY, self._answer)
 
-    def _answer(self, model: Any, params: dict[str, Any], **_: Any) -> Any:
-        assert params["url"].startswith(f"{ENDPOINT}/@connections/")
-        connection_id = unquote(params["url"].rpartition("/")[2])
+    def _answer(self, request: Any, **_: Any) -> AWSResponse:
+        assert request.url.startswith(f"{ENDPOINT}/@connections/")
+        connection_id = unquote(request.url.rpartition("/")[2])
+        self.asked.append(connection_id)
+        self.at += self.takes.get(connection_id, 0)
         status = self.answers.get(connection_id, 200)
-        if status == 200 and model.name == "PostToConnection":
-            self.posts.append((connection_id, json.loads(params["body"])))
+        if status == 200 and request.method == "POST":
+            self.posts.append((connection_id, json.loads(request.body)))
         elif status == 200:
             self.closed.append(connection_id)
         codes = {410: "GoneException", 429: "LimitExceededException"}
-        parsed: dict[str, Any] = {"ResponseMetadata": {"HTTPStatusCode": status}}
-        if status != 200:
-            parsed["Error"] = {"Code": codes[status], "Message": ""}
-        return AWSResponse(params["url"], status, {}, None), parsed
+        headers = {} if status == 200 else {"x-amzn-errortype": codes[status]}
+        return AWSResponse(request.url, status, headers, Empty())
 
     @property
     def told(self) -> list[str]:
@@ -79,7 +93,11 @@ class Stage:
         person, session = f"person-{number}", f"session-{number}"
         may = None if granted is None else frozenset(granted.split())
         member = Membership(tenant.practice, Role(role), f"mem_{number}", subject, may)
-        table.transact([memberships.put(person, member)])
+        role_id = None if may is None else f"role_{number}"
+        table.transact([memberships.put(person, member, role_id)])
+        if may is not None:
+            made = {"entity": ROLE, "permissions": sorted(may)}
+            table.transact([table.put_values(tenant.item(ROLE, str(role_id)), made)])
         session_rows.open_row(person, session, "", "token", mfa=False, origin="192.0.2.1|test")
         return authorizer_context(person, [member], operator=False, session=session)
 
@@ -175,6 +193,28 @@ def faults(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faults]:
         yield faults
 
 
+@pytest.fixture
+def asked(stage: Stage) -> Iterator[Faults]:
+    """What the stream's reader asks of the connections."""
+    client = aws.client("dynamodb", connections.TIMEOUT_S, connections.RETRIES)
+    with Faults(client) as faults:
+        yield faults
+
+
+@pytest.fixture
+def untold(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What is counted of dashboards that nobody was told of."""
+    found: list[float] = []
+
+    def count(name: str, value: float = 1) -> None:
+        if name == "DashboardsUntold":
+            found.append(value)
+
+    for module in (connections, posting, stream):
+        monkeypatch.setattr(module, "count", count)
+    return found
+
+
 def appointment(number: int, **changes: Any) -> table.Raw:
     return image(APPOINTMENT, f"appt_{number}", **changes)
 
@@ -257,6 +297,21 @@ def test_a_connection_that_ends_leaves_nothing(stage: Stage) -> None:
     assert stage.rows() == {TENANT.listening().pk}
 
 
+def test_nobody_has_more_connections_than_anybody_may(stage: Stage) -> None:
+    me = stage.joined("owner")
+    for number in range(connections.MAX_OF_ONE):
+        assert stage.event("CONNECT", f"c{number}", stage.ticket(me)) == 200
+    assert stage.event("CONNECT", "more", stage.ticket(me)) == 403
+    assert stage.open() == sorted(f"c{number}" for number in range(connections.MAX_OF_ONE))
+    # The dashboard is others', too, and what has ended makes room.
+    stage.connected("owner")
+    stage.event("DISCONNECT", "c0")
+    assert stage.event("CONNECT", "more", stage.ticket(me)) == 200
+    stage.change(stage.row("c1").key, expires_at=1)
+    assert stage.event("CONNECT", "another", stage.ticket(me)) == 200
+    assert stage.event("CONNECT", "and another", stage.ticket(me)) == 403
+
+
 def test_the_mark_that_somebody_listens_is_not_written_by_every_connection(
     stage: Stage, faults: Faults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,7 +336,7 @@ def test_the_mark_that_somebody_listens_is_not_written_by_every_connection(
 def test_the_queue_hears_of_what_was_applied_and_whose_it_is(stage: Stage) -> None:
     stage.connected("owner")
     seen: list[int] = []
-    sqs = aws.client("sqs", telling.TIMEOUT_S, telling.RETRIES)
+    sqs = aws.client("sqs", connections.TIMEOUT_S, connections.RETRIES)
     sqs.meta.events.register(
         "before-call.sqs.SendMessageBatch", lambda **_: seen.append(total()["open"])
     )
@@ -298,13 +353,15 @@ def test_the_queue_hears_of_what_was_applied_and_whose_it_is(stage: Stage) -> No
     assert seen == [2]
 
 
-def test_of_a_practice_without_connections_nothing_is_told(stage: Stage, faults: Faults) -> None:
+def test_of_a_practice_without_connections_nothing_is_told(
+    stage: Stage, faults: Faults, asked: Faults
+) -> None:
     stage.connected("owner", tenant=OTHER)
     faults.calls.clear()
     assert process(changed(appointment(1))) == []
     assert stage.messages() == []
-    # Contributions, pairs, and whether anybody listens: that is all that it costs.
-    assert faults.calls["BatchGetItem"] == 3
+    # Whether anybody listens: that is all that it costs.
+    assert dict(asked.calls) == {"BatchGetItem": 1}
     assert faults.calls["Query"] == 0
     # Nor once the last connection must be over.
     stage.change(OTHER.listening(), expires_at=1)
@@ -312,14 +369,32 @@ def test_of_a_practice_without_connections_nothing_is_told(stage: Stage, faults:
     assert stage.messages() == []
 
 
-def test_one_batch_of_several_practices_asks_once(stage: Stage, faults: Faults) -> None:
+def test_one_batch_of_several_practices_asks_once(stage: Stage, asked: Faults) -> None:
     stage.connected("owner")
     stage.connected("owner", tenant=OTHER)
-    faults.calls.clear()
     assert process(changed(appointment(1), appointment(2, tenant=OTHER))) == []
-    assert faults.calls["BatchGetItem"] == 5
+    assert dict(asked.calls) == {"BatchGetItem": 1}
     practices = {json.loads(one["body"])["practice"] for one in stage.messages()}
     assert practices == {PRACTICE_ID, OTHER.practice}
+
+
+def test_more_practices_than_one_read_takes(stage: Stage, asked: Faults) -> None:
+    stage.connected("owner")
+    many = [Tenant(f"prac_{number}") for number in range(table.BATCH_GET_MAX)]
+    assert telling.listening([*many, TENANT]) == [TENANT]
+    assert dict(asked.calls) == {"BatchGetItem": 2}
+
+
+def test_the_stream_does_not_ask_twice_of_a_table_that_is_busy(
+    stage: Stage, asked: Faults, untold: list[float]
+) -> None:
+    stage.connected("owner")
+    stage.connected("owner", tenant=OTHER)
+    asked.next("BatchGetItem", Faults.unprocessed)
+    assert process(changed(appointment(1), appointment(2, tenant=OTHER))) == []
+    assert dict(asked.calls) == {"BatchGetItem": 1}
+    assert (len(stage.messages()), untold) == (1, [1])
+    assert connections.TIMEOUT_S * (1 + connections.RETRIES) <= 2
 
 
 def test_an_item_that_moved_is_told_to_both(stage: Stage) -> None:
@@ -332,6 +407,19 @@ def test_an_item_that_moved_is_told_to_both(stage: Stage) -> None:
     assert process([record(2, None, after)]) == []
     [told] = stage.messages()
     assert "EXPERT#exp_2" in json.loads(told["body"])["changed"][APPOINTMENT]
+
+
+def test_what_no_figure_counts_is_told_where_it_is_shown(stage: Stage) -> None:
+    stage.connected("owner")
+    hidden = {"status": "hidden", "local_date": "2026-11-21"}
+    before, after = (
+        image(REVIEW, "rev_1", version=version, rating=version, **hidden) for version in (1, 2)
+    )
+    assert process([record(1, after, before)]) == []
+    [told] = stage.messages()
+    assert json.loads(told["body"])["changed"] == {
+        REVIEW: ["EXPERT#exp_1", f"PRACTICE#{PRACTICE_ID}"]
+    }
 
 
 def test_an_earlier_image_that_cannot_be_read_does_not_matter(stage: Stage) -> None:
@@ -375,7 +463,7 @@ def refuse(**_: Any) -> None:
 
 def test_a_queue_that_is_away_fails_no_batch(stage: Stage) -> None:
     stage.connected("owner")
-    sqs = aws.client("sqs", telling.TIMEOUT_S, telling.RETRIES)
+    sqs = aws.client("sqs", connections.TIMEOUT_S, connections.RETRIES)
     sqs.meta.events.register("before-call.sqs.SendMessageBatch", refuse)
     assert process(changed(appointment(1), appointment(2))) == []
     assert total()["open"] == 2
@@ -391,12 +479,21 @@ def test_connections_that_cannot_be_read_fail_no_batch(stage: Stage) -> None:
 
 
 def test_a_batch_that_used_up_its_time_tells_nobody(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, untold: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage.connected("owner")
-    monkeypatch.setattr("consulta.aggregates.stream.BUDGET_S", 0)
+    clock, apply = SimpleNamespace(at=0.0), stream.engine.apply
+
+    def slowly(*of: Any, **how: Any) -> None:
+        apply(*of, **how)
+        clock.at += stream.BUDGET_S
+
+    monkeypatch.setattr(stream.engine, "apply", slowly)
+    monkeypatch.setattr(stream, "time", SimpleNamespace(monotonic=lambda: clock.at))
     assert process(changed(appointment(1))) == []
     assert (total()["open"], stage.messages()) == (1, [])
+    # Nobody hears of it later: it does not come again.
+    assert untold == [1]
 
 
 # -------------------------------------------------------------------- from queue to connections
@@ -480,6 +577,34 @@ def test_one_that_cannot_be_told_keeps_nobody_else_from_it(stage: Stage) -> None
     assert stage.deliver(message(APPOINTMENT=[])) == []
     assert stage.gateway.told == [there]
     assert stage.open() == sorted([slow, there])
+    # It is not waited for either: no try but this one.
+    assert stage.gateway.asked.count(slow) == 1
+    assert posting.gateway().meta.config.read_timeout <= 1
+
+
+def test_one_practices_slow_connections_keep_no_other_waiting(
+    stage: Stage, untold: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = [stage.connected("owner") for _ in range(40)]
+    theirs = stage.connected("owner", tenant=OTHER)
+    stage.gateway.takes = dict.fromkeys(slow, 1.0)
+    monkeypatch.setattr(posting, "time", SimpleNamespace(monotonic=lambda: stage.gateway.at))
+    ours, others = message(APPOINTMENT=[]), message(OTHER, at=2, APPOINTMENT=[])
+    # Who is not told in time is not told later.
+    assert stage.deliver(ours, others) == []
+    assert theirs in stage.gateway.told
+    assert len(stage.gateway.told) < len(slow)
+    assert len(stage.gateway.told) + sum(untold) == len([*slow, theirs])
+
+
+def test_when_time_is_over_nobody_is_asked_whom_to_tell(
+    stage: Stage, faults: Faults, untold: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.connected("owner")
+    monkeypatch.setattr(posting, "BUDGET_S", 0)
+    faults.calls.clear()
+    assert stage.deliver(message(APPOINTMENT=[])) == []
+    assert (dict(faults.calls), stage.gateway.told, untold) == ({}, [], [1])
 
 
 def test_one_whose_time_is_over_is_not_asked_for(stage: Stage) -> None:
@@ -520,6 +645,76 @@ def test_a_connection_ends_with_what_it_was_opened_by(stage: Stage, end: Any) ->
     assert stage.gateway.told == [stays]
     assert stage.gateway.closed == [leaves]
     assert stage.open() == [stays]
+
+
+def of_another_role_of_its_own(holder: connections.Holder) -> None:
+    role = {"role_id": "role_nothing"}
+    table.transact([memberships.change(holder.person, holder.practice, set_=role)])
+
+
+def of_a_role_with_less(holder: connections.Holder) -> None:
+    less = {"permissions": ["appointments:all", "appointments:read"]}
+    table.transact([table.update(own_role(holder), set_=less)])
+
+
+def of_a_role_that_sees_only_their_own(holder: connections.Holder) -> None:
+    less = {"permissions": ["appointments:read", "dashboard:read"]}
+    table.transact([table.update(own_role(holder), set_=less)])
+
+
+def of_a_role_that_is_gone(holder: connections.Holder) -> None:
+    gone = {"deleted_at": "2026-11-21T10:00:00.000Z"}
+    table.transact([table.update(own_role(holder), set_=gone)])
+
+
+def own_role(holder: connections.Holder) -> Key:
+    found = memberships.row(holder.person, holder.practice)
+    assert found
+    assert found.role_key
+    return found.role_key
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        of_another_role_of_its_own,
+        of_a_role_with_less,
+        of_a_role_that_sees_only_their_own,
+        of_a_role_that_is_gone,
+    ],
+)
+def test_a_connection_ends_with_what_a_role_of_the_practices_own_allows(
+    stage: Stage, faults: Faults, end: Any
+) -> None:
+    granted = "dashboard:read appointments:read appointments:all"
+    for connection_id in ("leaves", "stays"):
+        ticket = stage.ticket(stage.joined("custom", "exp_1", granted=granted))
+        assert stage.event("CONNECT", connection_id, ticket) == 200
+    end(stage.row("leaves").holder)
+    faults.calls.clear()
+    assert stage.deliver(message(APPOINTMENT=[])) == []
+    assert (stage.gateway.told, stage.gateway.closed) == (["stays"], ["leaves"])
+    # The roles, by one read more.
+    assert faults.calls["BatchGetItem"] == 2
+
+
+def test_a_connection_ends_where_the_practice_wants_a_second_factor(stage: Stage) -> None:
+    leaves, stays, theirs = (stage.connected("owner") for _ in range(3))
+    for connection_id, shown in ((stays, {"mfa": True}), (theirs, {"mfa_practice": PRACTICE_ID})):
+        holder = stage.row(connection_id).holder
+        table.transact([table.update(keys.session(holder.person, holder.session), set_=shown)])
+    rules = {"security": json.dumps({"mfa_required": True})}
+    table.transact([table.update(TENANT.item(PRACTICE, PRACTICE_ID), set_=rules)])
+    assert stage.deliver(message(APPOINTMENT=[])) == []
+    assert stage.gateway.told == sorted([stays, theirs])
+    assert stage.gateway.closed == [leaves]
+
+
+def test_another_role_with_the_same_dashboard_keeps_the_connection(stage: Stage) -> None:
+    owner = stage.connected("owner")
+    of_another_role(stage.row(owner).holder)
+    stage.deliver(message(APPOINTMENT=[]))
+    assert (stage.gateway.told, stage.gateway.closed) == ([owner], [])
 
 
 def test_one_that_could_not_be_closed_is_closed_the_next_time(stage: Stage) -> None:

@@ -16,10 +16,10 @@ from consulta.core.bus import Event
 from consulta.core.identity import Membership, authorizer_context
 from consulta.core.permissions import Role
 from consulta.core.time import to_text
-from consulta.people.records import PRACTICE
+from consulta.people.records import EXPERT, PRACTICE
 from consulta.scheduling import review_views, reviews, transitions
 from consulta.scheduling.records import APPOINTMENT, AppointmentItem
-from consulta.scheduling.review_records import REVIEW, ReviewItem
+from consulta.scheduling.review_records import REVIEW, ReviewItem, id_of
 from consulta.scheduling.schema.booking import CancelRequest
 from tests.faults import Faults
 from tests.unit.people.calling import MEMBER, Answer, call, signed_in
@@ -113,7 +113,7 @@ def test_a_patient_reviews_a_visit(desk: Desk) -> None:
     assert answer.status == 201
     assert answer.headers["Location"] == f"/v1/reviews/{answer.body['id']}"
     assert answer.body == {
-        "id": ids.related(appointment_id, "rev"),
+        "id": id_of(appointment_id),
         "expert": {"id": desk.helena, "name": "Helena"},
         "service": {"id": desk.service, "name": "First consultation"},
         "rating": 4,
@@ -192,6 +192,24 @@ def test_only_its_patient_writes(desk: Desk) -> None:
     stranger = signed_in("patient", "prac_01JC0NS0TADEM0000000000009", desk.ines)
     assert desk.ask("POST", "", body, who=stranger).status == 404
     assert desk.listed() == []
+
+
+def test_a_patient_who_was_deleted_writes_nothing(desk: Desk, faults: Faults) -> None:
+    first, second = desk.visit(), desk.visit()
+    review = desk.write(first, headers={"Idempotency-Key": "k"})
+    assert review.status == 201
+    path = f"/v1/patients/{desk.ines}"
+
+    def delete() -> None:
+        owner = signed_in("owner", desk.world.practice)
+        assert call("patients", "DELETE", path, context=owner).status == 204
+
+    # Between reading the appointment and writing; and whoever is still signed in later.
+    faults.next("TransactWriteItems", faults.meanwhile(delete))
+    for _ in range(2):
+        assert desk.write(second).status == 404
+    assert desk.write(first).status == 404
+    assert desk.listed(desk.member()) == [review.body["id"]]
 
 
 @pytest.mark.parametrize("status", ["confirmed", "no_show", "cancelled"])
@@ -414,12 +432,33 @@ def test_a_review_tells_nobody_who_is_a_patient(
     shown = desk.ask("GET", f"/{review['id']}", who=who).body
     assert shown == listed
     text = json.dumps(shown, ensure_ascii=False)
-    assert (desk.ines in text, "Inês" in text, review["appointment_id"] in text) == (knows,) * 3
+    # Behind the prefix is when it was booked, and by another it would be found again.
+    visit = review["appointment_id"].partition("_")[2]
+    assert (desk.ines in text, "Inês" in text, visit in text) == (knows,) * 3
     assert bool(shown["author"]) is knows
     is_author = subject == "ines"
     assert (shown["mine"], bool(shown["editable_until"])) == (is_author, is_author)
     # No time of day either: it would say who was there.
     assert "T" not in shown["written_on"]
+
+
+def test_an_expert_who_is_not_published_is_nobody_to_patients(desk: Desk) -> None:
+    review, other = desk.written(), desk.written(desk.ana, desk.rui)
+    table.transact(
+        [table.update(desk.world.tenant.item(EXPERT, desk.helena), set_={"published": False})]
+    )
+    ana, owner = desk.patient(desk.ana), desk.member()
+    of_helena = f"expert_id={desk.helena}"
+    assert desk.ask("GET", who=ana, query=of_helena).status == 404
+    assert desk.ask("GET", who=ana, query=f"expert_id={ids.new_id('exp')}").status == 404
+    names = {one["id"]: one["expert"]["name"] for one in desk.ask("GET", who=ana).body["items"]}
+    assert names == {review["id"]: None, other["id"]: "Rui"}
+    assert desk.ask("GET", f"/{review['id']}", who=ana).body["expert"]["name"] is None
+    # Whoever was there knows who it was; members see everybody.
+    assert desk.listed(None, f"mine=true&{of_helena}") == [review["id"]]
+    assert desk.ask("GET", f"/{review['id']}").body == review
+    assert desk.listed(owner, of_helena) == [review["id"]]
+    assert desk.ask("GET", f"/{review['id']}", who=owner).body["expert"]["name"] == "Helena"
 
 
 def test_the_words_stay_where_they_are(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
@@ -462,7 +501,7 @@ def many(desk: Desk, count: int) -> list[dict[str, Any]]:
             tenant.item(REVIEW, review_id),
             REVIEW,
             BY,
-            appointment_id=ids.related(review_id, "appt"),
+            appointment_id=ids.new_id("appt"),
             service_id=desk.service,
             zone="UTC",
             local_date=at.date().isoformat(),

@@ -1,8 +1,9 @@
-"""The average of ratings."""
+"""The average of ratings: one, wherever it is shown."""
 
 import pytest
 
 from consulta.aggregates.figures import Figures
+from consulta.dashboards import sections
 from consulta.dashboards.review_statistics import average
 
 
@@ -17,8 +18,10 @@ from consulta.dashboards.review_statistics import average
         (4, 17, 4.2),
         (4, 19, 4.8),
         (20, 81, 4.0),
+        (20, 21, 1.0),
         (1_000_000, 4_650_001, 4.7),
     ],
 )
 def test_to_one_decimal(reviews: int, rating: int, expected: float | None) -> None:
-    assert average(Figures({"reviews": reviews, "rating": rating})) == expected
+    row = Figures({"reviews": reviews, "rating": rating})
+    assert average(row) == sections.rating(row) == expected

@@ -154,6 +154,13 @@ class Tenant:
         """Until when somebody of the practice may be connected."""
         return Key(f"{self.prefix}LISTENING")
 
+    def view_secret(self, day: date) -> Key:
+        """What the visitors of a local day are told apart by: in this table, which has no backups.
+
+        The rows of who was counted are in the counters, which have some.
+        """
+        return Key(f"{self.prefix}VIEW_SECRET#{day.isoformat()}")
+
     # the counters table
 
     def usage(self, month: str) -> str:
@@ -169,9 +176,9 @@ class Tenant:
         """The hours in which one principal was here, in the counters' own list."""
         return f"{self.prefix}USED_BY#{_part(principal)}"
 
-    def viewed(self, expert: str, day: date, visitor: str) -> Key:
+    def viewed(self, expert: str, day: date, visitor_digest: str) -> Key:
         """That a visitor has seen an expert's profile on a local day of the practice."""
-        part = f"{_part(expert)}#{day.isoformat()}#{_digest(visitor)}"
+        part = f"{_part(expert)}#{day.isoformat()}#{_part(visitor_digest)}"
         return Key(f"{self.prefix}VIEWED#{part}")
 
 

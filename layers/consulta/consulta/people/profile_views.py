@@ -1,15 +1,21 @@
 """Views of experts' profiles: one for each visitor, expert and local day of the practice.
 
 Counted are patients who are signed in, and the visitors whom a practice's own website names with
-its API key. Who the visitor was is kept nowhere: a row with their digest lives for two days, so
-that they count once, and the item that the figures are made of holds numbers.
+its API key. So that they count once, a row with their digest lives for two days, and the secret
+that it was made with lives as long, in a table without backups. While both are there, whoever may
+read both tables can try who it was; once the secret is gone nobody can, also from the counters'
+backups or a log that names a row's key. The item that the figures are made of holds numbers.
 """
 
-from datetime import datetime, timedelta
+import hashlib
+import hmac
+import secrets
+from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from consulta.core import settings, table
-from consulta.core.errors import Invalid, NotFound
+from consulta.core.errors import Busy, Invalid, NotFound
 from consulta.core.identity import Principal
 from consulta.core.item import Actor
 from consulta.core.keys import Tenant
@@ -29,13 +35,16 @@ from consulta.people.schema.experts import ProfileView
 KEPT = timedelta(days=2)
 # Whose profile a patient looks at is not the audit's to know.
 VISITOR = "visitor"
+SECRET_BYTES = 32
+MAX_SECRETS = 256
 _SEEN = "seen"
 
 
 class ViewSettings(settings.Settings):
-    """Where it is remembered who has been counted."""
+    """Where it is remembered who has been counted, and by which secret."""
 
     counters_table: str
+    connections_table: str
 
 
 def record(by: Principal, expert_id: str, body: ProfileView) -> None:
@@ -71,8 +80,11 @@ def _visitor(by: Principal, body: ProfileView) -> str:
 def _count(tenant: Tenant, expert_id: str, zone: str, visitor: str, by: Actor) -> None:
     instant = now()
     day = local_day(instant, zone)
+    # Of each expert another: who has seen several is not to be told either.
+    said = f"{expert_id}\0{visitor}".encode()
+    digest = hmac.new(_secret(tenant, day), said, hashlib.sha256).hexdigest()
     seen = table.update(
-        tenant.viewed(expert_id, day, visitor),
+        tenant.viewed(expert_id, day, digest),
         set_={"entity": "VIEWED", "expires_at": to_epoch(instant + KEPT)},
         condition="attribute_not_exists(pk)",
         table=settings.load(ViewSettings).counters_table,
@@ -99,6 +111,27 @@ def _count(tenant: Tenant, expert_id: str, zone: str, visitor: str, by: Actor) -
                 return
         else:
             return
+
+
+@lru_cache(maxsize=MAX_SECRETS)
+def _secret(tenant: Tenant, day: date) -> bytes:
+    """The day's secret, made by the first who asks; an environment reads it once."""
+    key, name = tenant.view_secret(day), settings.load(ViewSettings).connections_table
+    # Nearly always it is there.
+    found = table.get_raw(key, table=name)
+    if found is None:
+        made = {"secret": secrets.token_hex(SECRET_BYTES), "expires_at": to_epoch(now() + KEPT)}
+        table.written([table.put_values(key, made, table=name)])
+        # Somebody else may have been faster: what is there now counts.
+        found = table.get_raw(key, table=name)
+    if found is None:
+        raise Busy
+    return bytes.fromhex(found["secret"]["S"])
+
+
+def reset() -> None:
+    """Forget the secrets: for tests."""
+    _secret.cache_clear()
 
 
 def _begun(item: ProfileViewsItem) -> table.Action:

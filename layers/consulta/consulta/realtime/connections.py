@@ -5,21 +5,24 @@
     pk P#<practice>#LISTENING    sk ITEM                           until when there may be any
     pk TICKET#<sha256>           sk ITEM                           who may connect (tickets.py)
 
-A connection names the person, session, role and subject that it was opened for. The row of whoever
-may be connected is one read for the stream: a practice without it costs nothing more. It is renewed
-when a connection could outlive it, so a morning's first connection writes it and the next do not.
+A connection names the person and session that it was opened by, and whose dashboard it is for. The
+row of whoever may be connected is one read for the stream: a practice without it costs nothing
+more. It is renewed when a connection could outlive it, so a morning's first connection writes it
+and the next do not.
 
 The table's TTL tidies. API Gateway ends a connection after two hours in any case ("Amazon API
 Gateway quotas", WebSocket APIs).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from itertools import islice
 from typing import Self
 
-from consulta.core import keys, settings, table
+from consulta.core import aws, keys, settings, table
 from consulta.core.keys import Key, Tenant
+from consulta.core.observe import count, logger
 from consulta.core.time import now, to_epoch
 
 MAX_LIFETIME = timedelta(hours=2)
@@ -28,6 +31,10 @@ KEPT = MAX_LIFETIME + timedelta(minutes=10)
 # A message that comes between our answer to $connect and the gateway's own is refused as gone too.
 SETTLING_S = 30
 MAX_CONNECTIONS_READ = 500
+# Of one person in one practice: tabs and devices, and no reason to post hundreds of messages.
+MAX_OF_ONE = 20
+# Of what the stream's reader asks and tells: nobody waits for it, and the stream must not.
+TIMEOUT_S, RETRIES = 1.0, 1
 
 
 class ConnectionSettings(settings.Settings):
@@ -47,14 +54,11 @@ class Holder:
     """Whom a connection is for: whose dashboard, and by which session.
 
     ``kind`` and ``subject_id`` are what the dashboard is of: the PRACTICE, an EXPERT, a PATIENT.
-    ``member_subject`` is the expert or patient of the membership, whatever the dashboard is of.
     """
 
     practice: str
     person: str
     session: str
-    role: str
-    member_subject: str
     kind: str
     subject_id: str
 
@@ -125,19 +129,42 @@ def opening(holder: Holder, connection_id: str) -> list[table.Action]:
     return actions
 
 
-def listening(tenants: Iterable[Tenant]) -> list[Tenant]:
+def listening(tenants: Sequence[Tenant]) -> list[Tenant]:
     """The practices in which somebody may be connected, by one consistent read per hundred.
 
-    Consistent, so that whoever connects and then reads misses no later change.
+    Consistent, so that whoever connects and then reads misses no later change. What the table is
+    too busy to answer is not asked for again, but counted. Raises ClientError, BotoCoreError.
     """
-    markers = {tenant: tenant.listening() for tenant in tenants}
-    found = table.batch_get_raw(list(markers.values()), table=connections_table())
-    at = to_epoch(now())
-    return [
-        tenant
-        for tenant, marker in markers.items()
-        if marker in found and int(found[marker]["expires_at"]["N"]) > at
-    ]
+    name, at = connections_table(), to_epoch(now())
+    found: set[str] = set()
+    for start in range(0, len(tenants), table.BATCH_GET_MAX):
+        batch = tenants[start : start + table.BATCH_GET_MAX]
+        wanted = [table.raw_key(tenant.listening()) for tenant in batch]
+        answer = aws.client("dynamodb", TIMEOUT_S, RETRIES).batch_get_item(
+            RequestItems={name: {"Keys": wanted, "ConsistentRead": True}}
+        )
+        rows = answer["Responses"].get(name, ())
+        found |= {row["pk"]["S"] for row in rows if int(row["expires_at"]["N"]) > at}
+        unanswered = answer.get("UnprocessedKeys", {}).get(name, {}).get("Keys", ())
+        if unanswered:
+            logger.warning("it is not known whether anybody listens")
+            count("DashboardsUntold", len(unanswered))
+    return [tenant for tenant in tenants if tenant.listening().pk in found]
+
+
+def is_full(holder: Holder) -> bool:
+    """Whether this person has as many connections as anybody may have.
+
+    Roughly: several that are opened at the same moment do not see each other.
+    """
+    query = table.Query(
+        holder.tenant.connections(),
+        begins=f"{holder.subject}#",
+        where="person = :person AND expires_at > :at",
+        values={":person": holder.person, ":at": to_epoch(now())},
+        table=connections_table(),
+    )
+    return len(list(islice(query.all(MAX_CONNECTIONS_READ), MAX_OF_ONE))) >= MAX_OF_ONE
 
 
 def of_practice(tenant: Tenant) -> Iterator[Connection]:

@@ -21,8 +21,6 @@ from consulta.core.time import now, to_text
 from consulta.realtime import connections
 
 SEND_BATCH_MAX = 10
-# Nobody waits for it, and the stream must not.
-TIMEOUT_S, RETRIES = 1.0, 1
 
 Changed = Mapping[str, Collection[str]]
 """Entity → whose dashboards it is part of: ``PRACTICE#…``, ``EXPERT#…``, ``PATIENT#…``."""
@@ -87,7 +85,7 @@ def tell(parts: Mapping[Tenant, Changed]) -> None:
             {"Id": str(number), "MessageBody": body}
             for number, body in enumerate(bodies[start : start + SEND_BATCH_MAX])
         ]
-        sqs = aws.client("sqs", TIMEOUT_S, RETRIES)
+        sqs = aws.client("sqs", connections.TIMEOUT_S, connections.RETRIES)
         answer = sqs.send_message_batch(QueueUrl=queue, Entries=entries)
         untold = len(answer.get("Failed", ()))
         if untold:

@@ -46,7 +46,7 @@ def issue(by: Principal, subject: tuple[str, str] | None) -> RealtimeTicket:
         raise Forbidden("A connection lasts as long as a session, and an API key has none")
     if subject is None:
         raise Forbidden("The caller has no dashboard of their own")
-    holder = Holder(by.practice, by.person, by.session, by.role.value, by.subject, *subject)
+    holder = Holder(by.practice, by.person, by.session, *subject)
     ticket, expires_at = secrets.token_urlsafe(32), to_epoch(now() + LIFETIME)
     values = {**asdict(holder), "expires_at": expires_at}
     name = connections.connections_table()
@@ -66,9 +66,12 @@ def admit(ticket: str, connection_id: str) -> None:
     # The table's TTL only tidies, days late: what has run out does not count.
     if raw is None or int(raw["expires_at"]["N"]) <= to_epoch(now()):
         raise Forbidden
+    holder = Holder.read(raw)
+    if connections.is_full(holder):
+        raise Forbidden
     used = table.delete(_key(ticket), condition="attribute_exists(pk)", table=name, label=TICKET)
     try:
-        table.transact([used, *connections.opening(Holder.read(raw), connection_id)])
+        table.transact([used, *connections.opening(holder, connection_id)])
     except table.ConditionFailed:
         # Somebody else was faster with the same ticket.
         raise Forbidden from None

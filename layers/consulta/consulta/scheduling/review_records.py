@@ -1,12 +1,15 @@
 """Stored reviews: what a patient thought of a visit."""
 
+import hashlib
 from enum import StrEnum
 
 from pynamodb.attributes import JSONAttribute, NumberAttribute, UnicodeAttribute
+from ulid import ULID
 
 from consulta.core.item import InstantAttribute, TrackedItem
 
 REVIEW = "REVIEW"
+_PREFIX = "rev"
 
 
 class ReviewStatus(StrEnum):
@@ -17,7 +20,7 @@ class ReviewStatus(StrEnum):
 
 
 class ReviewItem(TrackedItem):
-    """A patient's review of one completed appointment; its id is the appointment's, as ``rev_…``.
+    """A patient's review of one completed appointment; its id is made from the appointment's.
 
     ``rating`` is 1 to 5. ``comment``, ``reply`` ({"text", "by": "expert" | "practice", "at"}) and
     ``hidden_reason`` are personal to ``patient_id``: the audit keeps them under their key.
@@ -41,3 +44,10 @@ class ReviewItem(TrackedItem):
     hidden_at = InstantAttribute(null=True)
     hidden_reason = UnicodeAttribute(null=True)
     deleted_at = InstantAttribute(null=True)
+
+
+def id_of(appointment_id: str) -> str:
+    """The id of an appointment's one review. It does not lead back: everybody sees reviews, and
+    an appointment's id says when it was booked.
+    """
+    return f"{_PREFIX}_{ULID.from_bytes(hashlib.sha256(appointment_id.encode()).digest()[:16])}"

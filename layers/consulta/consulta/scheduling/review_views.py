@@ -17,6 +17,7 @@ from consulta.core.keys import Key, Tenant
 from consulta.core.listing import Plan, equal
 from consulta.core.permissions import Role
 from consulta.core.time import from_text, local_day, now, to_text, utc_months
+from consulta.people import experts
 from consulta.people.records import EXPERT, PATIENT
 from consulta.scheduling.names import Names, named
 from consulta.scheduling.records import SERVICE
@@ -46,7 +47,11 @@ def get(by: Principal, review_id: str) -> Review:
 
 
 def page(by: Principal, wanted: ReviewFilter, limit: int, cursor: str | None) -> ReviewPage:
-    """One page, the newest first. Raises Forbidden, Invalid, BadRequest (a foreign cursor)."""
+    """One page, the newest first.
+
+    Raises Forbidden, Invalid, BadRequest (a foreign cursor), and NotFound where a patient asks for
+    the reviews of an expert who is not published.
+    """
     wanted = _with_range(_allowed(by, wanted))
     scope = (by.practice, "/v1/reviews", by.role, by.patient, wanted.model_dump_json())
     raws, last_key = plan_of(by, wanted, now()).read(limit, decode(cursor, *scope))
@@ -99,6 +104,8 @@ def _allowed(by: Principal, wanted: ReviewFilter) -> ReviewFilter:
         return wanted
     if wanted.status is ReviewStatus.HIDDEN:
         raise Forbidden("You see published reviews, and with mine=true all of your own")
+    if wanted.expert_id:
+        experts.get(by, wanted.expert_id)
     return wanted.model_copy(update={"status": ReviewStatus.PUBLISHED})
 
 
@@ -147,7 +154,15 @@ def _to_api(by: Principal, items: Sequence[ReviewItem]) -> list[Review]:
     ordered = sorted(keys, key=lambda key: key.pk)
     found = table.batch_get_raw(ordered, consistent=False) if ordered else {}
     names = named(by.tenant, found)
-    return [_one(by, item, names) for item in items]
+    public = names
+    if by.role is Role.PATIENT:
+        # Whoever is not published is nobody to patients, but to those who were with them.
+        public = named(by.tenant, {key: raw for key, raw in found.items() if not _withdrawn(raw)})
+    return [_one(by, item, names if is_author(by, item) else public) for item in items]
+
+
+def _withdrawn(raw: table.Raw) -> bool:
+    return raw["entity"]["S"] == EXPERT and not raw.get("published", {}).get("BOOL")
 
 
 def _names_on(by: Principal, item: ReviewItem) -> Iterable[Key]:

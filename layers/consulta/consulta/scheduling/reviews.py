@@ -8,16 +8,17 @@ import json
 from datetime import datetime, timedelta
 from typing import Any
 
-from consulta.core import ids, table
-from consulta.core.errors import Conflict, Forbidden
+from consulta.core import table
+from consulta.core.errors import Conflict, Forbidden, NotFound
 from consulta.core.http import check_version
 from consulta.core.idempotency import LABEL, Idempotent
 from consulta.core.identity import Principal
 from consulta.core.time import local_day, now, to_text
-from consulta.people import practices, writes
+from consulta.people import members, practices, writes
+from consulta.people.records import PATIENT
 from consulta.scheduling import appointments, review_views
 from consulta.scheduling.records import AppointmentItem, Status
-from consulta.scheduling.review_records import REVIEW, ReviewItem, ReviewStatus
+from consulta.scheduling.review_records import REVIEW, ReviewItem, ReviewStatus, id_of
 from consulta.scheduling.review_views import EDIT_WITHIN, is_author, load, shown
 from consulta.scheduling.schema.reviews import (
     HideRequest,
@@ -37,9 +38,9 @@ _NOT_COMPLETED = "Only an appointment that was completed can be reviewed"
 def create(by: Principal, body: ReviewRequest, key: str | None) -> Review:
     """A patient's review of their own appointment.
 
-    Raises Forbidden (not a patient), NotFound, Invalid (a key that was used otherwise), and
-    Conflict: not completed, over for longer than ``WRITE_WITHIN``, or reviewed already, then with
-    ``existing_id``.
+    Raises Forbidden (not a patient), NotFound (also for a patient who was deleted and is still
+    signed in), Invalid (a key that was used otherwise), and Conflict: not completed, over for
+    longer than ``WRITE_WITHIN``, or reviewed already, then with ``existing_id``.
     """
     if not by.patient:
         raise Forbidden("Reviews are written by patients")
@@ -50,12 +51,19 @@ def create(by: Principal, body: ReviewRequest, key: str | None) -> Review:
     instant = now()
     _check(appointment, instant)
     item = _new(by, appointment, body, instant)
-    actions = [table.put_new(item), _still_completed(appointment), *once.actions(item.item_id)]
+    actions = [
+        table.put_new(item),
+        _still_completed(appointment),
+        members.is_patient(by.tenant, by.patient),
+        *once.actions(item.item_id),
+    ]
     try:
         table.transact(actions)
     except table.ConditionFailed as failed:
         if LABEL in failed.labels:
             return review_views.get(by, once.again().result)
+        if PATIENT in failed.labels:
+            raise NotFound from None
         if REVIEW in failed.labels:
             text = "This appointment has been reviewed"
             raise writes.duplicate("body.appointment_id", text, item.item_id) from None
@@ -84,7 +92,7 @@ def _new(
     by: Principal, appointment: AppointmentItem, body: ReviewRequest, instant: datetime
 ) -> ReviewItem:
     tenant, zone = by.tenant, practices.of(by.tenant).zone
-    review_id = ids.related(appointment.item_id, "rev")
+    review_id = id_of(appointment.item_id)
     written, place = to_text(instant), f"{to_text(instant)}#{review_id}"
     return ReviewItem.create(
         tenant.item(REVIEW, review_id),
