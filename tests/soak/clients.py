@@ -195,13 +195,30 @@ class Client:
         if self.chance.random() < 0.15:
             tokens.insert(0, "tok_rejected")
             self.done["declined"] += 1
-        for token in tokens:
-            started = self.ask("POST", "/v1/payments", json=body | {"token": token})
+        payment = ""
+        for token in tokens[:-1]:
+            payment = self.ask("POST", "/v1/payments", json=body | {"token": token})["id"]
+        taken = self._until_taken(payment, body | {"token": tokens[-1]})
         self.done["payments by Mercado Pago"] += 1
-        one = Taken(str(started["id"]), "mercadopago", str(started["provider_id"]), paid=True)
+        one = Taken(str(taken["id"]), "mercadopago", str(taken["provider_id"]), paid=True)
         self.taken.append(one)
-        if tokens[-1] == "tok_in_process":
+        if taken["status"] == "processing":
             self.control("mercadopago", f"payments/{one.provider_id}/approve")
+
+    def _until_taken(self, payment: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The payment once this card was taken.
+
+        An answer may still tell of the card before, whose outcome was not known until then: a payer
+        tries again, and hears (409) where this one was taken meanwhile.
+        """
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            made = self.ask("POST", "/v1/payments", expect=(409,), json=body)
+            payment = made.get("id", payment)
+            taken: dict[str, Any] = self.ask("GET", f"/v1/payments/{payment}")
+            if taken["status"] != "open" or time.monotonic() > end:
+                return taken
+            time.sleep(1)
 
     def _by_cash(self, appointment: str) -> None:
         body = {
@@ -228,8 +245,7 @@ class Client:
         elif what < 0.6 and one.dispute:
             ends = self.chance.choice(("won", "lost"))
             self.control("stripe", f"disputes/{one.dispute}", {"status": ends})
-            one.dispute = "" if ends == "won" else one.dispute
-            one.charge = ""
+            one.dispute = one.charge = ""
             self.done[f"disputes {ends}"] += 1
 
     def _dispute(self, one: Taken) -> None:

@@ -154,6 +154,8 @@ def _proven(stack: dict[str, Any], file: Path, proof: tuple[str, ...]) -> Iterat
         if not (result.returncode or lists):
             return
         if time.monotonic() > end:
-            yield f"consulta {' '.join(proof)}:\n{result.stdout}{result.stderr}"
+            # Its first differences and its sum: there may be thousands.
+            said = (result.stdout + result.stderr).strip()
+            yield f"consulta {' '.join(proof)}:\n{said[:2_000]}\n…\n{said[-500:]}"
             return
         time.sleep(PAUSE_S)
