@@ -36,7 +36,7 @@ several practices names one in the `Consulta-Practice` header. Money is integer 
 ISO 4217 currency; times are RFC 3339 with an offset. Every error of ours is
 `application/problem+json`. The gateway itself answers `{{"message": …}}` for a path that no
 function serves (404), above its throttle (429), for a body above 10 MB (413) and where a function
-timed out (503).
+timed out (503). A query has the parameters of its operation and no others, each once.
 
 Requests a minute: {ANONYMOUS} per address where nobody is signed in; signed in, per practice,
 {", ".join(f"{LIMITS[Role(role)]} for {role}" for role in (*ROLES, "custom"))}; {API_KEY} per API

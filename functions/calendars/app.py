@@ -4,7 +4,7 @@ from aws_lambda_powertools.event_handler import Response
 
 from consulta.calendars import connections
 from consulta.calendars import schema as s
-from consulta.core.http import PUBLIC, Api, IfMatch, needs
+from consulta.core.http import PUBLIC, Api, IfMatch, any_query, needs
 
 api = Api("calendars")
 
@@ -20,6 +20,7 @@ def connect(body: s.ConnectIn) -> s.ConnectOut:
 
 @api.get("/v1/calendars/google/callback")
 @needs(PUBLIC)
+@any_query
 def callback(code: s.Code = None, state: s.BegunState = None) -> Response[None]:
     """The browser comes back from Google: on to the app, which is told what has become of it."""
     where, cookies = connections.come_back(

@@ -8,7 +8,7 @@ from aws_lambda_powertools.event_handler.openapi.types import OpenAPIResponse
 
 from consulta.calendars import connections, feeds, ics
 from consulta.calendars import schema as s
-from consulta.core.http import PUBLIC, Api, Id, IdempotencyKey, NotModified, needs
+from consulta.core.http import PUBLIC, Api, Id, IdempotencyKey, NotModified, any_query, needs
 
 api = Api("feeds")
 
@@ -49,6 +49,7 @@ def remove_feed(feed_id: Id, expert_id: s.ExpertId = None) -> None:
     responses={200: CALENDAR},
 )
 @needs(PUBLIC)
+@any_query  # some calendars add one, so that no cache answers
 def get_feed(file: str, if_none_match: IfNoneMatch = None) -> Response[str]:
     """Confirmed ones, those that wait for approval and those that are over: from 30 days ago to 366
     days ahead.

@@ -5,7 +5,7 @@ from typing import Annotated
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Path
 
-from consulta.core.http import PUBLIC, Api, Cursor, IdempotencyKey, Limit, needs
+from consulta.core.http import PUBLIC, Api, Cursor, IdempotencyKey, Limit, any_query, needs
 from consulta.reports import files, requests
 from consulta.reports.schema import Report, ReportPage, ReportRequest
 
@@ -27,6 +27,7 @@ def list_reports(limit: Limit = 20, cursor: Cursor = None) -> ReportPage:
 
 @api.get("/v1/reports/downloads/<token>", summary="Open a mail's link")
 @needs(PUBLIC)
+@any_query  # what mail goes through may add some
 def download(token: Annotated[str, Path(max_length=64)]) -> Response[None]:
     return api.found(files.open_link(token))
 

@@ -2,7 +2,17 @@
 
 from aws_lambda_powertools.event_handler import Response
 
-from consulta.core.http import PUBLIC, Api, Cursor, Id, IdempotencyKey, IfMatch, Limit, needs
+from consulta.core.http import (
+    PUBLIC,
+    Api,
+    Cursor,
+    Id,
+    IdempotencyKey,
+    IfMatch,
+    Limit,
+    any_query,
+    needs,
+)
 from consulta.people import sso, sso_sign_in
 from consulta.people.schema import sso as s
 
@@ -64,6 +74,7 @@ def start(body: s.SsoStartIn) -> s.SsoStartOut:
 
 @api.get("/v1/auth/sso/callback")
 @needs(PUBLIC)
+@any_query
 def callback(code: s.Code = None, state: s.State = None) -> Response[None]:
     """The browser comes back: on to the app, signed in by the cookie or told why not."""
     where, cookies = sso_sign_in.come_back(

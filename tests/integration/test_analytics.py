@@ -1,16 +1,19 @@
 """Analytics against an independent count of the same items, by role, and where reading fails."""
 
 import random
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from fractions import Fraction
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
 from consulta.aggregates import figures, walk
-from consulta.aggregates.contributions import AggregateKey
+from consulta.aggregates.contributions import PATIENTS, SERVICES, AggregateKey
 from consulta.aggregates.rows import aggregates_table, figures_key
 from consulta.core import ids, table
 from consulta.core.identity import Membership, authorizer_context
@@ -28,6 +31,7 @@ from tests.unit.scheduling.world import World
 ZONES = ("Australia/Lord_Howe", "Europe/Madrid", "America/Mexico_City")
 CURRENCIES = ("EUR", "MXN", "KWD")
 BOOKED = ("awaiting_approval", "confirmed", "completed", "no_show")
+HOLDS = ("held", "expired")
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 TODAY = datetime(2027, 3, 10, 12, tzinfo=UTC)
 # They cut months and weeks, are a day, a month and as long as can be.
@@ -102,6 +106,7 @@ class Clinic:
                 at=instant(),
                 created_at=made,
                 status=dice.choice(statuses),
+                cancelled_from=dice.choice((None, "confirmed", "held")),
                 payment_status=str(dice.choice(list(PaymentStatus))),
                 price=dice.choice((0, 4999, 5000)),
             )
@@ -174,8 +179,12 @@ class Clinic:
         ]
 
     def scheduled(self, first: str, last: str, **who: str) -> list[Item]:
-        kinds = (*BOOKED, "cancelled")
-        return [one for one in self.of(APPOINTMENT, first, last, **who) if one["status"] in kinds]
+        return [
+            one
+            for one in self.of(APPOINTMENT, first, last, **who)
+            if one["status"] in BOOKED
+            or (one["status"] == "cancelled" and one.get("cancelled_from") != "held")
+        ]
 
 
 def before(first: str, last: str) -> tuple[str, str]:
@@ -184,12 +193,13 @@ def before(first: str, last: str) -> tuple[str, str]:
     return (low - (high - low) - day).isoformat(), (low - day).isoformat()
 
 
-def trend(value: float, base: float) -> float | None:
-    return round((value - base) / abs(base) * 100, 1) if base else None
+def trend(value: int | Fraction, base: int | Fraction) -> float | None:
+    """Of fractions: they are rounded once, and half to even."""
+    return float(round(Fraction(value - base) * 100 / abs(base), 1)) if base else None
 
 
-def share(part: float, whole: float) -> float | None:
-    return round(part / whole * 100, 1) if whole else None
+def share(part: int, whole: int) -> float | None:
+    return float(round(Fraction(part * 100, whole), 1)) if whole else None
 
 
 def days(first: str, last: str) -> Iterator[date]:
@@ -304,22 +314,30 @@ def check_revenue(busy: Clinic, asked_: Question) -> None:
             assert minor(one, *known) == {n: values[n] for n in known}
 
 
+def by_status(clinic: Clinic, first: str, last: str, **who: str) -> Counter[str]:
+    """Appointments, and the holds that never became one; without those that were given up."""
+    holds = [one for one in clinic.of(APPOINTMENT, first, last, **who) if one["status"] in HOLDS]
+    return Counter(one["status"] for one in (*clinic.scheduled(first, last, **who), *holds))
+
+
 def check_appointments(busy: Clinic, asked_: Question) -> None:
     first, last, query, who, group = asked_
     statuses = [str(status) for status in Status]
     seen = busy.see("appointments", f"from={first}&to={last}&group={group}{query}")
     found, earlier = (
-        Counter(one["status"] for one in busy.of(APPOINTMENT, *span, **who))
-        for span in ((first, last), before(first, last))
+        by_status(busy, *span, **who) for span in ((first, last), before(first, last))
     )
-    assert (seen["total"], seen["previous"]["total"]) == (found.total(), earlier.total())
-    assert seen["trend_percent"] == trend(found.total(), earlier.total())
+    total, then = (
+        len(busy.scheduled(*span, **who)) for span in ((first, last), before(first, last))
+    )
+    assert (seen["total"], seen["previous"]["total"]) == (total, then)
+    assert seen["trend_percent"] == trend(total, then)
     assert seen["previous"]["statuses"] == {one: earlier[one] for one in statuses}
     assert seen["distribution"] == [
         {
             "status": one,
             "count": found[one],
-            "percent": share(found[one], found.total()),
+            "percent": None if one in HOLDS else share(found[one], total),
             "trend_percent": trend(found[one], earlier[one]),
         }
         for one in statuses
@@ -327,9 +345,15 @@ def check_appointments(busy: Clinic, asked_: Question) -> None:
     assert [
         (p["period"], p["from"], p["to"], p["total"], p["statuses"]) for p in seen["points"]
     ] == [
-        (name, low, high, part.total(), {one: part[one] for one in statuses})
+        (
+            name,
+            low,
+            high,
+            len(busy.scheduled(low, high, **who)),
+            {one: part[one] for one in statuses},
+        )
         for name, (low, high) in cut(first, last, group).items()
-        for part in [Counter(a["status"] for a in busy.of(APPOINTMENT, low, high, **who))]
+        for part in [by_status(busy, low, high, **who)]
     ]
 
 
@@ -410,7 +434,9 @@ def service_counts(found: list[Item]) -> dict[str, Any]:
     return {
         "bookings": sum(status[one] for one in BOOKED),
         "completed": status["completed"],
-        "cancelled": status["cancelled"],
+        "cancelled": sum(
+            one["status"] == "cancelled" and one.get("cancelled_from") != "held" for one in found
+        ),
         "no_show": status["no_show"],
         "no_show_percent": share(status["no_show"], status["no_show"] + status["completed"]),
     }
@@ -482,7 +508,7 @@ def check_top_patients(busy: Clinic, asked_: Question) -> None:
                 assert line[name] == amount
             visits = busy.of(APPOINTMENT, first, last, patient_id=patient)
             assert line["completed"] == sum(one["status"] == "completed" for one in visits)
-            assert line["percent"] == share(sums[patient]["collected"], total["collected"])
+            assert line["percent"] == share(sums[patient]["gross"], total["gross"])
             assert line["patient"]["name"].startswith("Patient ")
         for side, values in (("total", total), ("previous", then)):
             for name in ("gross", "refunded", "collected"):
@@ -508,9 +534,12 @@ def check_no_shows(busy: Clinic, asked_: Question) -> None:
     seen = busy.see("no-shows", f"from={first}&to={last}{query}")
     total, then = (rate(busy.of(APPOINTMENT, *one, **who)) for one in (span, earlier))
     assert (seen["total"], seen["previous"]) == (total, then)
-    rates = total["no_show_percent"], then["no_show_percent"]
-    is_known = None not in rates
-    assert seen["trend_percent"] == (trend(*rates) if is_known else None)  # type: ignore[arg-type]
+    exact = [
+        Fraction(one["no_show"], both)
+        for one in (total, then)
+        if (both := one["completed"] + one["no_show"])
+    ]
+    assert seen["trend_percent"] == (trend(*exact) if len(exact) == 2 else None)
     for name, (attribute, subjects) in kinds.items():
         if who:
             assert seen[name] is None
@@ -721,6 +750,54 @@ def test_a_deleted_service_keeps_what_it_had(clinic: Clinic) -> None:
     assert clinic.see("appointments", span)["total"] == 1
 
 
+def test_a_hold_that_never_became_an_appointment_is_none(clinic: Clinic) -> None:
+    clinic.put(APPOINTMENT, local_date="2026-12-09")
+    clinic.put(APPOINTMENT, local_date="2026-12-10")
+    for status, came_from in [*[("expired", None)] * 3, *[("cancelled", "held")] * 2]:
+        clinic.put(APPOINTMENT, local_date="2026-12-10", status=status, cancelled_from=came_from)
+    clinic.count()
+    span = "from=2026-12-10&to=2026-12-10"
+    seen = clinic.see("appointments", span)
+    assert (seen["total"], seen["previous"]["total"], seen["trend_percent"]) == (1, 1, 0.0)
+    assert [point["total"] for point in seen["points"]] == [1]
+    shares = {one["status"]: (one["count"], one["percent"]) for one in seen["distribution"]}
+    assert (shares["confirmed"], shares["expired"]) == ((1, 100.0), (3, None))
+    assert shares["cancelled"] == (0, 0.0)
+    assert clinic.see("services", span)["total"]["cancelled"] == 0
+    clinic.put(APPOINTMENT, local_date="2026-12-10", status="cancelled", cancelled_from="confirmed")
+    clinic.count()
+    seen = clinic.see("appointments", span)
+    assert (seen["total"], seen["points"][0]["statuses"]["cancelled"]) == (2, 1)
+    assert clinic.see("services", span)["total"]["cancelled"] == 1
+
+
+def test_the_trend_of_a_rate_is_not_of_what_is_shown_of_it(clinic: Clinic) -> None:
+    for day, completed, missed in (("2026-12-09", 22, 1), ("2026-12-10", 43, 2)):
+        for status, times in (("completed", completed), ("no_show", missed)):
+            for _ in range(times):
+                clinic.put(APPOINTMENT, local_date=day, status=status)
+    clinic.count()
+    seen = clinic.see("no-shows", "from=2026-12-10&to=2026-12-10")
+    # 1 of 23 is 4.35 %, 2 of 45 is 4.44 %: shown as 4.3 and 4.4, which would be 2.3 % more.
+    rates = seen["previous"]["no_show_percent"], seen["total"]["no_show_percent"]
+    assert (rates, seen["trend_percent"]) == ((4.3, 4.4), 2.2)
+
+
+def test_a_patients_part_is_of_what_was_paid(clinic: Clinic) -> None:
+    one, other = clinic.patients[:2]
+    clinic.put(PAYMENT, local_date="2026-12-10", patient_id=one, captured=9100)
+    clinic.put(REFUND, local_date="2026-12-10", patient_id=other, amount=9000)
+    clinic.put(REFUND, local_date="2026-12-11", patient_id=other, amount=1)
+    clinic.count()
+    seen = clinic.see("top-patients", "from=2026-12-10&to=2026-12-10")["items"]
+    assert [(line["patient"]["id"], line["percent"]) for line in seen] == [
+        (one, 100.0),
+        (other, 0.0),
+    ]
+    [line] = clinic.see("top-patients", "from=2026-12-11&to=2026-12-11")["items"]
+    assert line["percent"] is None
+
+
 # ---------------------------------------------------------------- who sees what
 
 RANGED = (
@@ -801,6 +878,21 @@ def test_a_custom_role_sees_what_its_permissions_give(
     assert {status for what, status in answers.items() if what not in refused} == {200}
 
 
+def test_visits_only_for_who_sees_all_appointments(clinic: Clinic) -> None:
+    clinic.put(PAYMENT, local_date="2026-12-02")
+    clinic.put(APPOINTMENT, local_date="2026-12-02", status="completed")
+    clinic.count()
+    money_alone = frozenset({"payments:read", "payments:all"})
+    shown = []
+    for granted in (money_alone, money_alone | {"appointments:read", "appointments:all"}):
+        member = Membership(clinic.world.practice, Role.CUSTOM, "mem_1", "", granted)
+        context = authorizer_context("person-1", [member], operator=False)
+        path = "/v1/analytics/top-patients"
+        [line] = call("analytics", "GET", path, context=context, query=SPAN).body["items"]
+        shown.append(line["completed"])
+    assert shown == [None, 1]
+
+
 def test_another_practices_history_is_not_in_it(busy: Clinic) -> None:
     stranger = World()
     span = f"from={RANGES[4][0]}&to={RANGES[4][1]}"
@@ -835,6 +927,9 @@ def test_another_practices_history_is_not_in_it(busy: Clinic) -> None:
         "from=9999-12-30&to=9999-12-31",
         "from=2026-02-30&to=2026-03-01",
         "from=2026-12&to=2026-12",
+        "from=1796688000&to=1796688000",
+        "from=2026-12-01T00:00:00&to=2026-12-31",
+        "from=20261201&to=20261231",
         f"{SPAN}&group=year",
         f"{SPAN}&expert_id=somebody",
         f"{SPAN}&limit=0",
@@ -853,6 +948,26 @@ def test_what_is_asked_wrongly_is_refused(clinic: Clinic, query: str) -> None:
     for what in takes.get(extra, RANGED):
         answer = clinic.ask(what, query)
         assert (answer.status, answer.body["type"]) == (422, "urn:consulta:problem:invalid"), what
+
+
+def test_a_filter_that_is_not_looked_at_is_refused(clinic: Clinic) -> None:
+    clinic.count()
+    expert, service = clinic.experts[0], clinic.services[0]
+    unknown = {
+        f"service_id={service}": set(RANGED)
+        - {"revenue", "appointments", "payment-status", "funnel"},
+        f"expert_id={expert}": {"services", "top-patients"},
+        "after=appt_01JC0NS0TADEM0000000000000:1": set(RANGED),
+        "first=2026-12-05": set(RANGED),
+        "x=1": set(RANGED),
+    }
+    for extra, routes in unknown.items():
+        name = extra.partition("=")[0]
+        for what in RANGED:
+            answer = clinic.ask(what, f"{SPAN}&{extra}")
+            expected = (422, [f"query.{name}"]) if what in routes else (200, [])
+            paths = [error["path"] for error in answer.body.get("errors", ())]
+            assert (answer.status, paths) == expected, (what, extra)
 
 
 def test_366_days_are_a_range_and_367_are_none(clinic: Clinic) -> None:
@@ -892,15 +1007,25 @@ def test_an_expert_or_a_service_that_is_not_there(clinic: Clinic) -> None:
         assert (answer.status, answer.body["errors"][0]["path"]) == (422, "query.service_id")
 
 
+@pytest.mark.parametrize(
+    ("entity", "values"),
+    [
+        (APPOINTMENT, {"status": "completed"}),
+        (APPOINTMENT, {"status": "no_show"}),
+        (PAYMENT, {}),
+        (REFUND, {}),
+    ],
+    ids=["completed", "no-shows", "payments", "refunds"],
+)
 def test_more_than_can_be_read_is_refused_before_it_is_read(
-    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, tables: Any
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, tables: Any, entity: str, values: Item
 ) -> None:
-    monkeypatch.setattr(asked, "MAX_HAPPENINGS", 3)
-    for day in ("2026-12-01", "2026-12-15", "2026-12-31"):
-        clinic.put(APPOINTMENT, local_date=day, status="no_show")
+    monkeypatch.setattr(asked, "MAX_HAPPENINGS", 2)
+    for day in ("2026-12-01", "2026-12-15"):
+        clinic.put(entity, local_date=day, **values)
     clinic.count()
     assert clinic.ask("top-patients", SPAN).status == 200
-    clinic.put(PAYMENT, local_date="2026-12-31")
+    clinic.put(entity, local_date="2026-12-31", **values)
     clinic.count()
     for what in ("top-patients", "no-shows"):
         partitions: list[str] = []
@@ -961,18 +1086,45 @@ def test_a_table_that_fails_is_503_and_to_be_tried_again(
         assert clinic.ask(what, query).status == 200
 
 
-def test_figures_that_are_still_counted_say_so(clinic: Clinic) -> None:
+def test_a_table_that_does_not_answer_is_503_before_the_function_ends(
+    clinic: Clinic, tables: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asked, "READ_S", 0.3)
+    for what, operation in (("revenue", "Query"), ("top-patients", "GetItem")):
+        over, ended = threading.Event(), threading.Event()
+
+        def hang(over: threading.Event = over, ended: threading.Event = ended, **_: Any) -> None:
+            over.wait(10)
+            ended.set()
+            raise ReadTimeoutError(endpoint_url="https://dynamodb.example")
+
+        tables.meta.events.register(f"before-call.dynamodb.{operation}", hang)
+        answer = clinic.ask(what, SPAN)
+        # Answered while the calls still hang: nobody waits for them.
+        is_over = ended.is_set()
+        tables.meta.events.unregister(f"before-call.dynamodb.{operation}", hang)
+        over.set()
+        assert not is_over, what
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "1"), what
+
+
+@pytest.mark.parametrize(
+    ("done", "whole"),
+    [
+        (2, {"revenue", "peak-hours"}),
+        # Of what is side by side, some figures are of the fourth generation.
+        (3, set(RANGED) - {"services", "top-patients", "no-shows"}),
+    ],
+)
+def test_figures_that_are_still_counted_say_so(clinic: Clinic, done: int, whole: set[str]) -> None:
     clinic.put(PAYMENT, local_date="2026-12-02")
     clinic.count()
     key = AggregateKey(PRACTICE, clinic.world.practice, figures.WALK)
-    done = table.update(
-        figures_key(clinic.world.tenant, key), set_={"done": 2}, table=aggregates_table()
+    came_to = table.update(
+        figures_key(clinic.world.tenant, key), set_={"done": done}, table=aggregates_table()
     )
-    table.transact([done])
-    complete = {what: clinic.ask(what, SPAN).body["complete"] for what in RANGED}
-    assert complete == dict.fromkeys(RANGED, False) | dict.fromkeys(
-        ("revenue", "appointments", "peak-hours"), True
-    )
+    table.transact([came_to])
+    assert {what for what in RANGED if clinic.ask(what, SPAN).body["complete"]} == whole
     # A service has days only since then; of one expert the rate is older than that.
     service = f"{SPAN}&service_id={clinic.services[0]}"
     assert clinic.ask("revenue", service).body["complete"] is False
@@ -991,6 +1143,33 @@ def test_changed_at_is_when_one_of_them_changed(clinic: Clinic) -> None:
     table.transact([table.update(row, set_={"updated_at": at}, table=aggregates_table())])
     seen = clinic.see("funnel", SPAN)
     assert (seen["changed_at"], seen["as_of"]) == ("2026-12-24T10:00:00Z", "2027-03-10T12:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("what", "subject", "at"),
+    [("top-patients", PATIENTS, "patients"), ("services", SERVICES, "services")],
+)
+def test_changed_at_is_also_of_those_side_by_side(
+    clinic: Clinic, what: str, subject: str, at: str
+) -> None:
+    clinic.put(PAYMENT, local_date="2026-12-02")
+    clinic.count()
+    member = getattr(clinic, at)[0]
+    key = AggregateKey(subject, clinic.world.practice, f"M#2026-12#{member}")
+    late = {"updated_at": "2100-01-01T00:00:00.000Z"}
+    row = figures_key(clinic.world.tenant, key)
+    table.transact([table.update(row, set_=late, table=aggregates_table())])
+    assert clinic.see(what, SPAN)["changed_at"] == "2100-01-01T00:00:00Z"
+
+
+def test_of_figures_counted_in_part_no_count_is_negative(clinic: Clinic) -> None:
+    clinic.put(APPOINTMENT, local_date="2026-12-02")
+    clinic.count()
+    key = AggregateKey(PRACTICE, clinic.world.practice, "M#2026-12")
+    row = figures_key(clinic.world.tenant, key)
+    table.transact([table.update(row, set_={"scheduled": 0}, table=aggregates_table())])
+    seen = clinic.see("appointments", f"{SPAN}&group=month")
+    assert (seen["total"], seen["points"][0]["statuses"]["cancelled"]) == (1, 0)
 
 
 # ---------------------------------------------------------------- what it costs
@@ -1026,3 +1205,17 @@ def test_as_many_queries_whatever_the_history(busy: Clinic, tables: Any) -> None
     assert {what: queries for what, (queries, _) in few.items()} == QUERIES
     # Whether figures are complete, and names.
     assert max(batches for _, batches in few.values()) == 2
+
+
+def test_reads_that_wait_for_nothing_are_under_way_at_once(busy: Clinic, tables: Any) -> None:
+    """Of no-shows' queries all but those of patients, which wait for the limit."""
+    together = threading.Barrier(QUERIES["no-shows"] - 3, timeout=5)
+
+    def wait(params: dict[str, Any], **_: Any) -> None:
+        if "#PATIENTS#" not in params["ExpressionAttributeValues"][":pk"]["S"]:
+            together.wait()
+
+    tables.meta.events.register("provide-client-params.dynamodb.Query", wait)
+    answer = busy.ask("no-shows", "from=2026-11-15&to=2027-02-10")
+    tables.meta.events.unregister("provide-client-params.dynamodb.Query", wait)
+    assert answer.status == 200

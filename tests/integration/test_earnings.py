@@ -102,6 +102,12 @@ def test_collected_and_earned_are_told_apart(books: Books) -> None:
     assert seen["changed_at"] <= seen["as_of"].replace("+00:00", "Z")
 
 
+def test_they_say_whether_older_ones_are_counted(books: Books) -> None:
+    # What was earned is counted from the second generation on.
+    assert books.answer().body["complete"] is False
+    assert books.see()["complete"] is True
+
+
 def test_the_period_before_is_as_long_and_ends_the_day_before(books: Books) -> None:
     for day, amount in (("2026-11-02", 1), ("2026-11-03", 100), ("2026-11-05", 150)):
         books.put(PAYMENT, day, captured=amount, amount=amount, commission=0, fee=0)

@@ -195,6 +195,54 @@ def test_somebody_in_no_practice_is_let_into_none(
         assert got == (THROUGH if is_open else 403), route
 
 
+# Who sends a browser or a calendar there adds parameters of their own.
+ANY_QUERY = {
+    ("GET", "/v1/auth/sso/callback"),
+    ("GET", "/v1/calendars/google/callback"),
+    ("GET", "/v1/reports/downloads/{token}"),
+    ("GET", "/feeds/{file}"),
+}
+
+
+def test_a_query_has_what_its_operation_has_and_nothing_twice(
+    gate: None, handlers: dict[str, Any], operations: Operations
+) -> None:
+    """A filter that nobody looks at would be everybody's figures. Names as the document has them:
+    those of the code behind it (``first`` for ``from``) are no names."""
+
+    def asked(route: tuple[str, str], query: str) -> tuple[int, list[tuple[str, str]]]:
+        operation = operations[route]
+        context = _context(roles[route])
+        path = re.sub(r"{\w+}", SOME_ID, route[1])
+        found = invoke(
+            handlers[operation["tags"][0]], event(route[0], path, context=context, query=query)
+        )
+        errors = found.body["errors"] if found.body else []
+        return found.status, [(error["path"], error["code"]) for error in errors]
+
+    roles = {
+        route: next(r for r in ROLES if expected(op["x-permission"], r) == THROUGH)
+        for route, op in operations.items()
+    }
+    for route, operation in operations.items():
+        parameters = operation.get("parameters", ())
+        names = {one["name"] for one in parameters if one["in"] == "query"}
+        if route in ANY_QUERY:
+            assert asked(route, "iss=1&iss=2")[0] == THROUGH, route
+            continue
+        if names:
+            assert asked(route, "&".join(f"{name}=1" for name in names))[0] == THROUGH, route
+        for name in sorted(names):
+            twice = asked(route, f"{name}=1&{name}=1")
+            assert twice == (422, [(f"query.{name}", "duplicate")]), route
+        for name in {"unheard", "first", "last", "low", "high", "from_"} - names:
+            assert asked(route, f"{name}=1") == (
+                422,
+                [(f"query.{name}", "extra_forbidden")],
+            ), route
+    assert operations.keys() >= ANY_QUERY
+
+
 def test_the_committed_matrix_is_that_of_the_code() -> None:
     written = openapi.MATRIX.read_text()
     assert written == openapi.matrix(), "run: python tools/openapi.py permissions"

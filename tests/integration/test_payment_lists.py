@@ -223,7 +223,10 @@ def test_the_summary_says_whether_it_is_complete(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     query = "from=2026-02-01&to=2026-02-28"
+    # Whether figures are whole that it does not show is not asked.
     monkeypatch.setattr(contributions, "GENERATION", 5)
+    assert summary(world, query).body["complete"] is True
+    monkeypatch.setitem(contributions.SINCE, "awaiting", 5)
     assert summary(world, query).body["complete"] is False
     figure(world, ("PRACTICE", world.practice), WALK, done=5)
     assert summary(world, query).body["complete"] is True

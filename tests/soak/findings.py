@@ -22,6 +22,7 @@ from tests.soak.clients import PRICE, Client, Taken
 ROOT = Path(__file__).resolve().parents[2]
 QUEUES = ("PaymentEventsQueueUrl", "RepairQueueUrl")
 DRAIN_S, SETTLE_S, PAUSE_S = 600, 300, 10
+SHOWN = 4_000
 # The operators' commands, as ``consulta`` has them.
 REDRIVE = ("dead-letters", "redrive")
 LEFT = (*REDRIVE, "--dry-run")
@@ -145,6 +146,11 @@ def _commands(stack: dict[str, Any], file: Path) -> Iterator[str]:
         yield from _proven(stack, file, proof)
 
 
+def _shortened(said: str) -> str:
+    """Its first differences and its sum: there may be thousands."""
+    return said if len(said) < SHOWN else f"{said[: SHOWN // 2]}\n…\n{said[-SHOWN // 2 :]}"
+
+
 def _proven(stack: dict[str, Any], file: Path, proof: tuple[str, ...]) -> Iterator[str]:
     """What it still says after some minutes: a settlement and the sweep take their time."""
     end = time.monotonic() + SETTLE_S
@@ -154,8 +160,6 @@ def _proven(stack: dict[str, Any], file: Path, proof: tuple[str, ...]) -> Iterat
         if not (result.returncode or lists):
             return
         if time.monotonic() > end:
-            # Its first differences and its sum: there may be thousands.
-            said = (result.stdout + result.stderr).strip()
-            yield f"consulta {' '.join(proof)}:\n{said[:2_000]}\n…\n{said[-500:]}"
+            yield f"consulta {' '.join(proof)}:\n{_shortened(result.stdout + result.stderr)}"
             return
         time.sleep(PAUSE_S)

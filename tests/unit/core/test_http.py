@@ -15,6 +15,7 @@ from consulta.core.http import (
     Cursor,
     Id,
     IfMatch,
+    IfNoneMatch,
     Limit,
     check_version,
     needs,
@@ -65,6 +66,11 @@ def api() -> Api:
     @needs("patients:read")
     def listing(limit: Limit = 20, cursor: Cursor = None) -> ThingOut:
         return api.ok(ThingOut(id=str(limit), version=2), max_age=30)
+
+    @api.get("/v1/known")
+    @needs("patients:read")
+    def known(if_none_match: IfNoneMatch = None) -> ThingOut:
+        return api.unless_known(ThingOut(id="known", version=1), '"a"', if_none_match, 30)
 
     @api.get("/v1/things/<thing_id>")
     @needs("patients:read")
@@ -123,6 +129,32 @@ def test_a_good_request(api: Api) -> None:
 def test_cache_control(api: Api) -> None:
     assert ask(api, "GET", "/v1/things").headers["Cache-Control"] == "private, max-age=30"
     assert ask(api, "GET", f"/v1/things/{THING_ID}").headers["Cache-Control"] == "no-store"
+
+
+def test_what_may_be_kept_is_kept_for_its_caller_and_practice(api: Api) -> None:
+    kept = ask(api, "GET", "/v1/things")
+    assert kept.headers["Vary"] == "Authorization, Consulta-Practice"
+    same = ask(api, "GET", "/v1/known", headers={"If-None-Match": '"a"'})
+    assert (same.status, same.headers["ETag"]) == (304, '"a"')
+    for name in ("Cache-Control", "Vary"):
+        assert same.headers[name] == kept.headers[name]
+
+
+@pytest.mark.parametrize(
+    ("named", "status"),
+    [
+        ('"a"', 304),
+        ('"b", W/"a"', 304),
+        ("*", 304),
+        # Longer than one tag and another.
+        (", ".join([f'"{n:032}"' for n in range(20)] + ['"a"']), 304),
+        (", ".join(f'"{n:032}"' for n in range(20)), 200),
+        ("a", 200),
+        ("", 200),
+    ],
+)
+def test_what_the_caller_has_already(api: Api, named: str, status: int) -> None:
+    assert ask(api, "GET", "/v1/known", headers={"If-None-Match": named}).status == status
 
 
 @pytest.mark.parametrize("body", ["{", "[1,", "nonsense", '{"colour": "red"'])

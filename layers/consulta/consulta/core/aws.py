@@ -14,6 +14,9 @@ CONNECT_TIMEOUT_S = 1
 READ_TIMEOUT_S = 2
 RETRIES = 4
 USER_AGENT = "consulta"
+# As many as the readers of one answer (dashboards/analytics/asked.py): botocore would keep ten and
+# open the others anew.
+CONNECTIONS = 24
 
 
 class _ItemParser(JSONParser):
@@ -67,6 +70,7 @@ def client(
             retries={"mode": "standard", "max_attempts": retries},
             # botocore's own is put together anew, twice, for every call.
             user_agent=USER_AGENT,
+            max_pool_connections=CONNECTIONS,
             # S3's presigned addresses would still be made by version 2, which newer regions refuse.
             signature_version="s3v4" if service == "s3" else None,
         ),

@@ -38,6 +38,8 @@ from consulta.core.secure import REQUEST_ID_HEADER, SECURITY_HEADERS
 PUBLIC, SIGNED_IN = "public", "signed-in"
 MAX_PAGE = 50
 _MAX_AGENT = 200
+# Who asks, by a token or a key, and for which practice: one URL has as many answers as those have.
+_VARY = "Authorization, Consulta-Practice"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -56,8 +58,7 @@ IfMatch = Annotated[
     str | None, Header(alias="If-Match", max_length=40, description="The ETag that was read")
 ]
 IfNoneMatch = Annotated[
-    str | None,
-    Header(alias="If-None-Match", max_length=200, description="The ETag of what one has already"),
+    str | None, Header(alias="If-None-Match", description="The ETag of what one has already")
 ]
 IdempotencyKey = Annotated[
     str | None,
@@ -83,6 +84,24 @@ def needs(permission: str) -> Callable[[F], F]:
         return function
 
     return mark
+
+
+def any_query[T: Callable[..., Any]](function: T) -> T:
+    """Declare that others put parameters of their own into the addresses of a handler."""
+    function.any_query = True  # type: ignore[attr-defined]
+    return function
+
+
+def _query_names(route: Any) -> set[str]:
+    """What a route's query may have: its parameters, those of a model by their aliases."""
+    names = set()
+    for param in route.dependant.query_params:
+        model = param.field_info.annotation
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            names |= {field.alias or name for name, field in model.model_fields.items()}
+        else:
+            names.add(param.alias)
+    return names
 
 
 def _is_json(content_type: str) -> bool:
@@ -115,11 +134,14 @@ def _as_written(where: tuple[str | int, ...]) -> tuple[str | int, ...]:
 
 
 class NotModified(Exception):
-    """The caller has it already: raised, so that no body is checked against the route's model."""
+    """The caller has it already: raised, so that no body is checked against the route's model.
 
-    def __init__(self, etag: str) -> None:
+    ``max_age`` as the whole answer would have it; None where that is not for the API to say.
+    """
+
+    def __init__(self, etag: str, max_age: int | None = None) -> None:
         super().__init__(etag)
-        self.etag = etag
+        self.etag, self.max_age = etag, max_age
 
 
 class Download(Exception):
@@ -137,9 +159,16 @@ def etag_of(body: BaseModel, timeless: Any) -> str:
 
 
 def has_already(if_none_match: str | None, etag: str) -> bool:
-    """Whether ``If-None-Match`` names ``etag``, compared weakly (RFC 9110, 13.1.2)."""
-    named = (if_none_match or "").split(",")
-    return etag in (one.strip().removeprefix("W/") for one in named)
+    """Whether ``If-None-Match`` names ``etag``, compared weakly, or any (RFC 9110, 13.1.2)."""
+    named = {one.strip().removeprefix("W/") for one in (if_none_match or "").split(",")}
+    return not named.isdisjoint({etag, "*"})
+
+
+def _caching(max_age: int) -> dict[str, str]:
+    """How long the caller may keep an answer: nobody else, and not for another practice."""
+    if not max_age:
+        return {"Cache-Control": "no-store"}
+    return {"Cache-Control": f"private, max-age={max_age}", "Vary": _VARY}
 
 
 class Api(APIGatewayHttpResolver):
@@ -242,6 +271,8 @@ class Api(APIGatewayHttpResolver):
         strict.check_size(body, is_base64=is_base64)
         if "unmatched" in self.context:
             return
+        if not hasattr(route.func, "any_query"):
+            strict.check_query(event.get("rawQueryString") or "", _query_names(route))
         for name, value in event.query_string_parameters.items():
             strict.check_parameter(value, f"query.{strict.printable(name, 100)}")
         for header in route.dependant.header_params:
@@ -360,7 +391,10 @@ class Api(APIGatewayHttpResolver):
         return self._answer(errors.Problem("It was our fault and has been recorded"))
 
     def _not_modified(self, found: NotModified) -> Response[str]:
-        return Response(HTTPStatus.NOT_MODIFIED, headers={"ETag": found.etag})
+        headers: dict[str, str | list[str]] = {"ETag": found.etag}
+        if found.max_age is not None:
+            headers |= _caching(found.max_age)
+        return Response(HTTPStatus.NOT_MODIFIED, headers=headers)
 
     def _download(self, found: Download) -> Response[bytes]:
         return Response(
@@ -410,10 +444,7 @@ class Api(APIGatewayHttpResolver):
     ) -> Response[Any]:
         """An answer with its ETag, where the body has a version, and its cache lifetime."""
         version = getattr(body, "version", None)
-        all_headers: dict[str, str | list[str]] = {
-            "Cache-Control": f"private, max-age={max_age}" if max_age else "no-store",
-            **(headers or {}),
-        }
+        all_headers: dict[str, str | list[str]] = {**_caching(max_age), **(headers or {})}
         if version is not None:
             all_headers["ETag"] = f'"{version}"'
         return Response(
@@ -425,7 +456,7 @@ class Api(APIGatewayHttpResolver):
     ) -> Response[Any]:
         """The answer, for the caller alone to keep; 304 where they have it already."""
         if has_already(if_none_match, etag):
-            raise NotModified(etag)
+            raise NotModified(etag, max_age)
         return self.ok(body, headers={"ETag": etag}, max_age=max_age)
 
     def no_content(self) -> Response[Any]:

@@ -9,9 +9,15 @@ import base64
 import binascii
 import json
 import re
-from typing import Any, NoReturn
+from collections import Counter
+from collections.abc import Container
+from datetime import date
+from typing import Annotated, Any, NoReturn
+from urllib.parse import parse_qsl
 
-from consulta.core.errors import BadRequest, Invalid, PayloadTooLarge
+from pydantic import BeforeValidator
+
+from consulta.core.errors import BadRequest, FieldError, Invalid, PayloadTooLarge
 
 MAX_BODY = 256 * 1024
 MAX_DEPTH = 32
@@ -20,6 +26,7 @@ MAX_INTEGER = 2**63 - 1
 _MAX_DIGITS = 400
 # C0 without tab and line ends, DEL, C1, and halves of a surrogate pair.
 _UNCLEAN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 class _Repeated(dict[str, Any]):
@@ -145,6 +152,35 @@ def check_parameter(value: str, path: str) -> None:
     if len(value) > MAX_TEXT:
         raise Invalid.of(path, f"Longer than {MAX_TEXT} characters", "string_too_long")
     check_text(value, path)
+
+
+def check_query(text: str, known: Container[str]) -> None:
+    """A query's names, as it was sent. Raises Invalid for those that are not among the ``known``.
+
+    A filter that nobody looks at, or the other one of two, would be an answer to another question.
+    """
+    names = Counter(name for name, _ in parse_qsl(text, keep_blank_values=True))
+    found = tuple(
+        FieldError(
+            f"query.{printable(name, 100)}",
+            "There is no such parameter" if name not in known else "The parameter is there twice",
+            "extra_forbidden" if name not in known else "duplicate",
+        )
+        for name, times in names.items()
+        if name not in known or times > 1
+    )
+    if found:
+        raise Invalid(found[0].message, errors=found)
+
+
+def _day(value: object) -> object:
+    if isinstance(value, str) and not _DAY.fullmatch(value):
+        raise ValueError("not a date, like 2026-12-24")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_day)]
+"""A date, written ``yyyy-mm-dd``: pydantic would take seconds since 1970 and instants as well."""
 
 
 def printable(value: str, length: int) -> str:

@@ -1,9 +1,11 @@
 """Quick actions: what this caller often does next, and above all what is still to be set up. Pure.
 
-Each names the permission that its path needs; without it, it is not shown.
+Each names the permission that its path needs, and of what a caller without a place of their own has
+to see all there; without them, it is not shown.
 """
 
 from collections.abc import Iterable
+from datetime import date
 from typing import NamedTuple
 
 from consulta.core.identity import Principal
@@ -13,29 +15,34 @@ from consulta.people.setup import Setup
 
 
 class Action(NamedTuple):
-    """What it is called, where it is done, and the permission for it, if any."""
+    """What it is called, where it is done, and the permission for it, if any.
+
+    ``of``: whoever is neither an expert nor a patient must see all of these (``appointments`` or
+    ``payments``). ``href`` has places for ``expert``, ``first`` and ``last``.
+    """
 
     name: str
     href: str
     permission: str = ""
+    of: str = ""
 
 
-APPOINTMENTS = Action("Appointments", "/v1/appointments", "appointments:read")
-PAYMENTS = Action("Payments", "/v1/payments", "payments:read")
-MESSAGES = Action("Messages", "/v1/threads", "messages:read")
+APPOINTMENTS = Action("Appointments", "/v1/appointments", "appointments:read", "appointments")
+PAYMENTS = Action("Payments", "/v1/payments", "payments:read", "payments")
+MESSAGES = Action("Messages", "/v1/threads", "messages:read", "appointments")
 REPORTS = Action("Reports", "/v1/reports", "reports:read")
 ADD_SERVICE = Action("Add a service", "/v1/services", "services:write")
 
 PATIENT = (
     Action("Find an expert", "/v1/experts", "experts:read"),
-    Action("My appointments", "/v1/appointments", "appointments:read"),
+    Action("My appointments", "/v1/appointments", "appointments:read", "appointments"),
     MESSAGES,
     Action("Account", "/v1/me"),
 )
 EXPERT = (
     APPOINTMENTS,
     PAYMENTS,
-    Action("Schedule", "/v1/availability", "availability:read"),
+    Action("Schedule", "/v1/availability?expert_id={expert}", "availability:read"),
     MESSAGES,
 )
 PRACTICE = (
@@ -48,8 +55,8 @@ PRACTICE = (
 )
 BILLING = (
     PAYMENTS,
-    Action("Earnings", "/v1/earnings", "payments:read"),
-    Action("Payouts", "/v1/payouts", "payments:read"),
+    Action("Earnings", "/v1/earnings?from={first}&to={last}", "payments:read", "payments"),
+    Action("Payouts", "/v1/payouts", "payments:read", "payments"),
     Action("Ledger", "/v1/ledger", "ledger:read"),
     REPORTS,
 )
@@ -83,14 +90,21 @@ def of_expert(caller: Principal, setup: Setup, *, published: bool) -> list[Quick
     if published:
         return _shown(caller, [*EXPERT, *steps])
     publish = Action("Publish your profile", publish_href(caller.expert), "experts:write")
-    view = Action("View schedule", "/v1/appointments", "appointments:read")
+    view = APPOINTMENTS._replace(name="View schedule")
     return _shown(caller, [*([publish] if setup.can_publish else []), *steps, view])
 
 
-def of_practice(caller: Principal, missing: Iterable[str]) -> list[QuickAction]:
-    """A member's of the practice: what it has none of yet (``missing`` of FIRST_STEPS) first."""
+def of_practice(
+    caller: Principal, missing: Iterable[str], month: tuple[date, date]
+) -> list[QuickAction]:
+    """A member's of the practice: what it has none of yet (``missing`` of FIRST_STEPS) first.
+
+    ``month``: the first and the last day of this one.
+    """
     usual = BILLING if caller.role is Role.BILLING else PRACTICE
-    return _shown(caller, [*(FIRST_STEPS[name] for name in missing), *usual])
+    first, last = (day.isoformat() for day in month)
+    steps = [FIRST_STEPS[name] for name in missing]
+    return _shown(caller, [*steps, *usual], first=first, last=last)
 
 
 def publish_href(expert_id: str) -> str:
@@ -98,9 +112,16 @@ def publish_href(expert_id: str) -> str:
     return f"/v1/experts/{expert_id}/publish"
 
 
-def _shown(caller: Principal, actions: Iterable[Action]) -> list[QuickAction]:
+def _shown(caller: Principal, actions: Iterable[Action], **places: str) -> list[QuickAction]:
+    places["expert"] = caller.expert
     return [
-        QuickAction(name=action.name, href=action.href)
+        QuickAction(name=action.name, href=action.href.format_map(places))
         for action in actions
-        if not action.permission or caller.may(action.permission)
+        if _may(caller, action)
     ]
+
+
+def _may(caller: Principal, action: Action) -> bool:
+    if action.permission and not caller.may(action.permission):
+        return False
+    return not action.of or bool(caller.subject) or caller.sees_all(action.of)

@@ -7,7 +7,7 @@ deadline, and the answer does not wait for what hangs behind it.
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from consulta.aggregates import figures
 from consulta.core import aws, table
@@ -37,6 +37,9 @@ from consulta.people.records import EXPERT, PATIENT, PRACTICE, ExpertItem, Pract
 from consulta.people.schema.me import PracticeName
 from consulta.people.setup import setup_of
 
+if TYPE_CHECKING:
+    from consulta.money.rates import RateTable
+
 # All that one dashboard may have under way at once, with what hangs.
 READERS = 12
 # Of the function's ten seconds: for the change that a caller waits for, then for all reads.
@@ -46,10 +49,14 @@ Builder = Callable[[], Built]
 
 
 class Head(NamedTuple):
-    """Who it is about: the first round trip. ``expert`` is the caller's own item, if any."""
+    """Who it is about: the first round trip. ``expert`` is the caller's own item, if any.
+
+    ``rates`` is the practice's own table of commissions, where it has one and it was asked for.
+    """
 
     practice: PracticeItem
     expert: ExpertItem | None
+    rates: table.Raw | None
 
 
 def build(
@@ -76,12 +83,12 @@ def _build(
     pool: ThreadPoolExecutor,
 ) -> Dashboard:
     end = time.monotonic() + READ_S
-    head = Pending(pool.submit(_head, caller), end)
+    of = layout.subject_of(caller)
+    head = Pending(pool.submit(_head, caller, is_rated=_is_rated(caller, of, wanted)), end)
     includes = _wait_for(caller, after, pool) if after else None
     if after:
         end = time.monotonic() + READ_S
     found = _known(head)
-    of = layout.subject_of(caller)
     kind = _kind(of[0] if of else "", found)
     names = layout.sections_of(caller, kind, of[0] if of else "", wanted)
     tenant, zone = caller.tenant, found.practice.zone
@@ -92,7 +99,8 @@ def _build(
         subject,
         pool,
         end,
-        _reads(caller, subject.kind, names),
+        _reads(caller, kind, subject.kind, names),
+        rates=lambda: _rates(found),
         lists=layout.lists_of(kind, names),
         weeks="weeks" in names,
         known={found.expert.key: found.expert.name} if found.expert else {},
@@ -103,16 +111,38 @@ def _build(
     return dashboard.model_copy(update={"includes_change": includes})
 
 
-def _head(caller: Principal) -> Head:
+def _is_rated(caller: Principal, of: tuple[str, str] | None, wanted: frozenset[str] | None) -> bool:
+    """Whether earnings may be shown, with the commission's rate."""
+    subject_kind = of[0] if of else ""
+    kind = "patient" if subject_kind == PATIENT else "practice"
+    return "earnings" in layout.sections_of(caller, kind, subject_kind, wanted)
+
+
+def _head(caller: Principal, *, is_rated: bool) -> Head:
     tenant = caller.tenant
-    keys: list[Key] = [tenant.item(PRACTICE, tenant.practice)]
-    if caller.expert:
-        keys.append(tenant.item(EXPERT, caller.expert))
+    practice = tenant.item(PRACTICE, tenant.practice)
+    own = tenant.item(EXPERT, caller.expert) if caller.expert else None
+    keys: list[Key] = [practice, *([own] if own else [])]
+    if is_rated:
+        # Patients have no earnings: a cold start does without it.
+        from consulta.money.rates import key_of  # noqa: PLC0415
+
+        keys.append(key_of(tenant))
     found = table.batch_get_raw(keys, consistent=False)
-    if keys[0] not in found:
+    if practice not in found:
         raise NotFound
-    expert = found.get(keys[1]) if keys[1:] else None
-    return Head(PracticeItem.read(found[keys[0]]), ExpertItem.read(expert) if expert else None)
+    expert = found.get(own) if own else None
+    return Head(
+        PracticeItem.read(found[practice]),
+        ExpertItem.read(expert) if expert else None,
+        found.get(keys[-1]) if is_rated else None,
+    )
+
+
+def _rates(head: Head) -> "RateTable":
+    from consulta.money.rates import RatesItem, table_of  # noqa: PLC0415
+
+    return table_of(head.practice, RatesItem.read(head.rates) if head.rates else None)
 
 
 def _known(head: Pending[Head]) -> Head:
@@ -144,9 +174,13 @@ def _kind(subject_kind: str, head: Head) -> str:
     return "practice"
 
 
-def _reads(caller: Principal, subject_kind: str, names: Iterable[str]) -> list[str]:
+def _reads(caller: Principal, kind: str, subject_kind: str, names: Iterable[str]) -> list[str]:
     """What these sections need, without what of it is not for this caller."""
     needed = dict.fromkeys(read for name in names for read in layout.SECTIONS[name].reads)
+    if kind == "practice":
+        # In any case: they say how far it is set up, and in which months its lists go on. First,
+        # since the lists look for them.
+        needed = {"figures": None, **needed}
     if not layout.sees_money(caller, subject_kind):
         needed.pop("payments", None)
     if not caller.may("reviews:read"):
@@ -208,16 +242,18 @@ def _quick_actions(caller: Principal, kind: str, head: Head, reads: Reads) -> li
     if kind != "practice" and head.expert:
         published = bool(head.expert.published)
         return actions.of_expert(caller, setup_of(head.expert), published=published)
-    # How far the practice is set up, by figures that are read anyway; as usual without them.
-    missing: list[str] = []
-    if seen := reads.seen():
-        total, walk = seen
-        missing = [
-            name
-            for name in actions.FIRST_STEPS
-            if not total[name] and figures.is_complete(walk, name)
-        ]
-    return actions.of_practice(caller, missing)
+    subject, missing = reads.subject, _missing(reads) if kind == "practice" else []
+    return actions.of_practice(caller, missing, (subject.month(), subject.last_of_month))
+
+
+def _missing(reads: Reads) -> list[str]:
+    """What a practice has none of yet, whichever sections are shown; nothing while unknown."""
+    try:
+        total, walk = reads.total, reads.walk
+    except Exception as error:  # noqa: BLE001  # whatever the reads ran into, the deadline included
+        failure("how far a practice is set up cannot be read", error)
+        return []
+    return [n for n in actions.FIRST_STEPS if not total[n] and figures.is_complete(walk, n)]
 
 
 def _section(name: str, build_data: Builder, reads: Reads) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from consulta.dashboards.schema_earnings import (
     PeriodEarnings,
     Trend,
 )
+from consulta.people.records import PRACTICE
 
 MAX_DAYS_APART = 92
 MONEY = (
@@ -38,6 +39,7 @@ MONEY = (
     "platform_fee",
     "tax_withheld",
 )
+_COUNTED = (*MONEY, "payments")
 
 
 def of(by: Principal, wanted: EarningsFilter) -> PeriodEarnings:
@@ -47,10 +49,11 @@ def of(by: Principal, wanted: EarningsFilter) -> PeriodEarnings:
     wanted = own_only(by, wanted, "payments")
     first, last = wanted.first, wanted.last
     _check(wanted)
-    subject = ranges.subject(by, wanted.expert_id)
-    instant = now()
-    rows = ranges.rows(by.tenant, subject, first, last, by_day=wanted.group is Group.DAY)
-    before = _sums(row for _, row in ranges.rows(by.tenant, subject, *ranges.before(first, last)))
+    tenant, subject = by.tenant, ranges.subject(by, wanted.expert_id)
+    walk = (PRACTICE, tenant.practice, figures.WALK)
+    instant, walked = now(), figures.read(tenant, [walk])[walk]
+    rows = ranges.rows(tenant, subject, first, last, by_day=wanted.group is Group.DAY)
+    before = _sums(row for _, row in ranges.rows(tenant, subject, *ranges.before(first, last)))
     found = [row for _, row in rows]
     changed = figures.latest(found)
     return PeriodEarnings(
@@ -61,6 +64,7 @@ def of(by: Principal, wanted: EarningsFilter) -> PeriodEarnings:
             _total(sum_, before.get(currency)) for currency, sum_ in sorted(_sums(found).items())
         ],
         parts=_parts(rows, wanted.group) if wanted.group else None,
+        complete=figures.is_complete(walked, *_COUNTED),
         as_of=instant,
         changed_at=from_text(changed) if changed else None,
     )
@@ -88,7 +92,7 @@ def _parts(rows: Rows, group: Group) -> list[EarningsPart]:
 
 def _sums(rows: Iterable[Figures]) -> dict[str, EarningsSum]:
     """What rows come to, by currency; none where there is no money in any."""
-    found = ranges.by_currency(rows, (*MONEY, "payments"))
+    found = ranges.by_currency(rows, _COUNTED)
     return {currency: _sum(currency, one) for currency, one in found.items()}
 
 

@@ -43,7 +43,7 @@ SECTIONS = {
     "recent": Rule(LIST_S, ("recent",), *APPOINTMENTS, lists=("recent",)),
     "activity": Rule(LIST_S, ("payments", "reviews"), lists=("payments", "reviews")),
     "spending": Rule(MONEY_S, ("walk", "figures"), *MONEY),
-    "earnings": Rule(MONEY_S, ("walk", "figures"), *MONEY),
+    "earnings": Rule(MONEY_S, ("walk", "figures", "rates"), *MONEY),
     "payouts": Rule(MONEY_S, ("walk", "payouts"), *MONEY),
 }
 SECTION_NAMES = tuple(SECTIONS)

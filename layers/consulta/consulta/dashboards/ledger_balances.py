@@ -27,7 +27,7 @@ def of(by: Principal, wanted: BalancesFilter) -> Balances:
     changed = figures.latest(found[row] for row in rows.values())
     return Balances(
         items=items,
-        complete=figures.is_complete(found[walk]),
+        complete=figures.is_complete(found[walk], BALANCE),
         as_of=instant,
         changed_at=from_text(changed) if changed else None,
     )

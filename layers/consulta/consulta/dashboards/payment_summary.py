@@ -48,7 +48,7 @@ def of(by: Principal, wanted: SummaryFilter) -> PaymentSummary:
         last=last,
         expert_id=wanted.expert_id,
         currencies=[_summary(*one) for one in sorted(sums.items()) if any(one[1].values())],
-        complete=figures.is_complete(at_once[walk]),
+        complete=figures.is_complete(at_once[walk], *_OF_RANGE, "awaiting"),
         as_of=instant,
         changed_at=from_text(changed) if changed else None,
     )

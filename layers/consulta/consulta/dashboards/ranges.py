@@ -15,6 +15,7 @@ from consulta.core import table
 from consulta.core.errors import Invalid, NotFound
 from consulta.core.identity import Principal
 from consulta.core.keys import Tenant
+from consulta.core.money import proportion
 from consulta.people.records import EXPERT, PRACTICE
 
 MAX_DAYS = 366
@@ -95,11 +96,16 @@ def by_currency(found: Iterable[Figures], names: Collection[str]) -> dict[str, C
     return dict(sums)
 
 
-def percent(value: float, base: float) -> float | None:
+def percent(value: int, base: int) -> float | None:
     """How much more than ``base``, in percent of it; None where there is nothing to compare."""
-    return round((value - base) * 100 / abs(base), 1) if base else None
+    return share(value - base, abs(base))
 
 
-def share(part: float, whole: float) -> float | None:
-    """``part`` in percent of ``whole``; None where there is no whole."""
-    return round(part * 100 / whole, 1) if whole else None
+def share(part: int, whole: int) -> float | None:
+    """``part`` in percent of ``whole``, one decimal, half to even; None where there is no whole."""
+    return proportion(part, 1000, whole) / 10 if whole else None
+
+
+def rating(row: Figures) -> float | None:
+    """Stars per review, one decimal, half to even; None where there is no review."""
+    return proportion(row["rating"], 10, row["reviews"]) / 10 if row["reviews"] else None

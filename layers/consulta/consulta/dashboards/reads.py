@@ -2,7 +2,8 @@
 
 Nothing here grows with history. Of days there are at most 44 rows (from Monday of last week to the
 end of the month), of months 12 back and 24 ahead; the queries stop after a few appointments. Three
-round trips: who it is about, then all of this together, then the names on the lists.
+round trips: who it is about, then all of this together, then the names on the lists. A list that
+goes on, on a full day or into another month, takes one or two more.
 
 All reads have one deadline. What is not there by then is left to end by itself: nobody waits for
 it, and the sections that need it are unavailable.
@@ -15,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from consulta.aggregates import figures
@@ -32,12 +33,20 @@ from consulta.scheduling.records import APPOINTMENT, BOOKED, OPEN, AppointmentIt
 from consulta.scheduling.review_records import REVIEW
 from consulta.scheduling.schema.appointments import Appointment, Ref
 
+if TYPE_CHECKING:
+    from consulta.money.rates import RateTable
+
 MONTHS_BACK, MONTHS_AHEAD = 11, 24
 LIST_SIZE, SCHEDULE_SIZE = 5, 50
 # Pages as small as the lists: a dashboard has ten read units. What is left of a full day follows in
 # pages of the other size.
 UPCOMING_PAGE, RECENT_PAGE, FULL_DAY_PAGE = 5, 5, 100
 DAY_BUDGET = 300
+# Once more behind those of the last few that came to nothing: given up, run out, cancelled.
+RECENT_MORE = 20
+# Further UTC months of a practice whose neighbouring ones have not filled a list: two of the
+# calendar's, with their edges.
+MORE_MONTHS = 4
 # What is kept of the time for the names on the lists.
 NAMES_S = 1.0
 
@@ -85,10 +94,14 @@ class Subject:
 
 
 class Totals(NamedTuple):
-    """A subject's figures of all time, and of each month of the last year and of those ahead."""
+    """A subject's figures of all time, and of each month of the last year and of those ahead.
+
+    ``walk`` is the practice's, where it is the practice's figures that were read.
+    """
 
     total: Figures
     months: dict[date, Figures]
+    walk: Figures
 
 
 class Upcoming(NamedTuple):
@@ -142,8 +155,8 @@ class Pending[T]:
         return self.future.result(max(0.0, self.end - clock.monotonic()))
 
 
-def _near(found: Iterable[AppointmentItem], end: datetime) -> Counter[str]:
-    return Counter(str(item.status) for item in found if item.start < end)
+def _near(found: Iterable[AppointmentItem], last: str) -> Counter[str]:
+    return Counter(str(item.status) for item in found if item.local_date <= last)
 
 
 def came[T](pending: Pending[T]) -> T | None:
@@ -159,7 +172,7 @@ class Reads:
     A section waits for those that it needs, so that a read that fails spoils no other's section.
     ``lists`` are those of them that are shown with names; ``known`` names are not read. ``weeks``:
     whether days of last week are among the days. ``fresh`` figures are read consistently: a caller
-    waited for them.
+    waited for them. ``rates`` gives the practice's table of commissions.
     """
 
     def __init__(
@@ -169,6 +182,7 @@ class Reads:
         end: float,
         wanted: Collection[str],
         *,
+        rates: "Callable[[], RateTable]",
         lists: Collection[str] = (),
         weeks: bool = False,
         known: Mapping[Key, str] | None = None,
@@ -179,6 +193,8 @@ class Reads:
         self._lists = tuple(name for name in lists if name in wanted)
         self._weeks, self._fresh = weeks, fresh
         self._has_book = "payouts" in wanted
+        # A practice's walk is beside its figures.
+        self._walk_beside = subject.kind == PRACTICE and "figures" in wanted
         self._known = known or {}
         self._covered: frozenset[str] = frozenset()
         self._pending: dict[str, Pending[Any]] = {}
@@ -192,6 +208,7 @@ class Reads:
             "payments": self._payments,
             "reviews": self._reviews,
             "payouts": self._payouts,
+            "rates": rates,
         }
         for name in wanted:
             self._start(name, sources[name])
@@ -204,18 +221,23 @@ class Reads:
     @property
     def total(self) -> Figures:
         """All time."""
-        found: Totals = self._pending["figures"].result()
-        return found.total
+        return self._totals.total
 
     @property
     def months(self) -> dict[date, Figures]:
         """A year back, and as far ahead as anybody books."""
+        return self._totals.months
+
+    @property
+    def _totals(self) -> Totals:
         found: Totals = self._pending["figures"].result()
-        return found.months
+        return found
 
     @property
     def walk(self) -> Figures:
         """How far the walk of the practice's older items has come."""
+        if self._walk_beside:
+            return self._totals.walk
         rows: dict[AggregateKey, Figures] = self._pending["walk"].result()
         return rows[self._walk_key]
 
@@ -268,6 +290,12 @@ class Reads:
         return found
 
     @property
+    def rates(self) -> "RateTable":
+        """The practice's commissions."""
+        found: RateTable = self._pending["rates"].result()
+        return found
+
+    @property
     def payee(self) -> str:
         """Whose payouts they are: the expert's, or the practice's own."""
         return self.subject.id
@@ -275,13 +303,6 @@ class Reads:
     def has(self, name: str) -> bool:
         """Whether this was asked for at all."""
         return name in self._pending
-
-    def seen(self) -> tuple[Figures, Figures] | None:
-        """Total and walk where they are there by now: for what is no section's."""
-        if not (self.has("figures") and self.has("walk")):
-            return None
-        found, rows = came(self._pending["figures"]), came(self._pending["walk"])
-        return (found.total, rows[self._walk_key]) if found and rows else None
 
     def shown(self, source: str, appointments: list[AppointmentItem]) -> list[Appointment]:
         """As the API shows them. Raises Late where the names of ``source`` have not been read."""
@@ -321,15 +342,20 @@ class Reads:
         return AggregateKey(BOOK, f"{BOOK_OF}{self.payee}", figures.TOTAL)
 
     def _walk(self) -> dict[tuple[str, str, str], Figures]:
-        keys = [self._walk_key, *([self._book_key] if self._has_book else [])]
+        keys = [] if self._walk_beside else [self._walk_key]
+        keys += [self._book_key] if self._has_book else []
         return figures.read(self.subject.tenant, keys, consistent=self._fresh)
 
     def _figures(self) -> Totals:
-        """Months and total by one query: the total's key comes right behind the last month's."""
+        """Months and total by one query: the total's key comes right behind the last month's.
+
+        Behind a practice's total is its walk's.
+        """
         first = figures.month(self.subject.month(-MONTHS_BACK))
-        rows = dict(self._range(first, figures.TOTAL))
-        total = rows.pop(figures.TOTAL, Figures())
-        return Totals(total, {date.fromisoformat(f"{sk[2:]}-01"): rows[sk] for sk in rows})
+        last = figures.WALK if self._walk_beside else figures.TOTAL
+        rows = dict(self._range(first, last))
+        total, walk = (rows.pop(name, Figures()) for name in (figures.TOTAL, figures.WALK))
+        return Totals(total, {date.fromisoformat(f"{sk[2:]}-01"): rows[sk] for sk in rows}, walk)
 
     def _days(self) -> dict[date, Figures]:
         """Patients have no day rows: their upcoming ones are counted to the month's end."""
@@ -352,43 +378,48 @@ class Reads:
 
     # lists
 
-    def _near_end(self) -> datetime:
-        s = self.subject
-        return s.midnight_after(s.last_of_month if s.kind == PATIENT else s.today)
-
     def _upcoming(self) -> Upcoming:
-        """From now on: the next few, and all until day rows (patients: month rows) take over."""
-        s, end = self.subject, self._near_end()
-        # A practice's list is by UTC month: this one and the next are enough for a few.
-        months = utc_months(s.now, s.now.replace(day=15) + timedelta(days=30))
+        """From now on: the next few, and all until day rows (patients: month rows) take over.
+
+        Those rows go by the day that is stamped on an appointment, whatever the practice's zone has
+        become: so does what is left to count here.
+        """
+        s = self.subject
+        last = (s.last_of_month if s.kind == PATIENT else s.today).isoformat()
+        # A practice's list is by UTC month: this one and the next are mostly enough for a few.
+        months = [*utc_months(s.now, s.now.replace(day=15) + timedelta(days=30))]
         found: list[AppointmentItem] = []
         read = 0
 
         def beyond() -> bool:
-            return bool(found) and found[-1].start >= end
+            return bool(found) and found[-1].local_date > last
 
-        for query in self._appointments(OPEN, months, low=to_text(s.now)):
+        for query in self._onward(found, OPEN, months, low=to_text(s.now)):
             size, start = UPCOMING_PAGE, None
             while True:
                 page = query.page(size, start)
                 found += [AppointmentItem.read(raw) for raw in page.items]
                 start, size, read = page.last_key, FULL_DAY_PAGE, read + page.read
                 if len(found) >= LIST_SIZE and beyond():
-                    return Upcoming(found[:LIST_SIZE], _near(found, end))
+                    return Upcoming(found[:LIST_SIZE], _near(found, last))
                 if start and read >= DAY_BUDGET:
-                    return Upcoming(found[:LIST_SIZE], _near(found, end) if beyond() else None)
+                    return Upcoming(found[:LIST_SIZE], _near(found, last) if beyond() else None)
                 if start is None:
                     break
-        return Upcoming(found[:LIST_SIZE], _near(found, end))
+        return Upcoming(found[:LIST_SIZE], _near(found, last))
 
     def _recent(self) -> list[AppointmentItem]:
         s = self.subject
-        months = reversed([*utc_months(s.now.replace(day=15) - timedelta(days=30), s.now)])
+        months = [*utc_months(s.now.replace(day=15) - timedelta(days=30), s.now)][::-1]
         found: list[AppointmentItem] = []
-        for query in self._appointments(BOOKED, months, high=to_text(s.now), newest_first=True):
-            # One page each: many cancelled ones make the list shorter, never the reading longer.
+        more = RECENT_MORE
+        for query in self._onward(found, BOOKED, months, high=to_text(s.now), newest_first=True):
             page = query.page(RECENT_PAGE)
             found += [AppointmentItem.read(raw) for raw in page.items]
+            if len(found) < LIST_SIZE and page.last_key and more:
+                # Once: beyond that, what came to nothing makes the list shorter.
+                page, more = query.page(more, page.last_key), 0
+                found += [AppointmentItem.read(raw) for raw in page.items]
             if len(found) >= LIST_SIZE or page.last_key:
                 break
         return found[:LIST_SIZE]
@@ -411,6 +442,43 @@ class Reads:
                 if start is None:
                     break
         return Day(found, more=False)
+
+    def _onward(
+        self,
+        found: list[AppointmentItem],
+        statuses: Iterable[str],
+        months: list[str],
+        *,
+        low: str | None = None,
+        high: str | None = None,
+        newest_first: bool = False,
+    ) -> Iterator[table.Query]:
+        """The lists of these months, and a practice's further ones while ``found`` is too short."""
+        yield from self._appointments(
+            statuses, months, low=low, high=high, newest_first=newest_first
+        )
+        if self.subject.kind == PRACTICE and len(found) < LIST_SIZE:
+            further = self._further(statuses, months, back=newest_first)
+            yield from self._appointments(
+                statuses, further, low=low, high=high, newest_first=newest_first
+            )
+
+    def _further(self, statuses: Iterable[str], read: list[str], *, back: bool) -> list[str]:
+        """The UTC months behind those that were ``read`` in which the figures have any of these.
+
+        Figures that do not come soon leave a list short: its names are still to be read.
+        """
+        pending = self._pending["figures"]
+        wait([pending.future], max(0.0, self._end - NAMES_S - clock.monotonic()) / 2)
+        found: Totals | None = came(pending)
+        day, months = timedelta(days=1), set()
+        for month, row in found.months.items() if found else ():
+            if any(row[f"status.{status}"] for status in statuses):
+                first = self.subject.midnight_after(month - day)
+                last = self.subject.midnight_after((month + 31 * day).replace(day=1) - day)
+                months |= {*utc_months(first, last - timedelta(microseconds=1))}
+        beyond = [one for one in months if (one < min(read) if back else one > max(read))]
+        return sorted(beyond, reverse=back)[:MORE_MONTHS]
 
     def _appointments(
         self,
@@ -443,7 +511,7 @@ class Reads:
         return [(s.tenant.listing_by(entity, "MONTH", month), "l1") for month in months]
 
     def _newest(self, entity: str) -> list[table.Raw]:
-        """The newest few of this month and the last."""
+        """The newest few; a practice's of this UTC month and the last."""
         s = self.subject
         months = reversed([*utc_months(s.now.replace(day=15) - timedelta(days=30), s.now)])
         found: list[table.Raw] = []

@@ -7,9 +7,9 @@ from consulta.aggregates import figures
 from consulta.core import table
 from consulta.core.errors import NotFound
 from consulta.core.identity import Principal
-from consulta.core.money import proportion
 from consulta.core.permissions import Role
 from consulta.core.time import from_text, now
+from consulta.dashboards import ranges
 from consulta.dashboards.schema_review_statistics import ReviewStatistics, ReviewStatisticsFilter
 from consulta.people.records import EXPERT, PRACTICE, ExpertItem
 
@@ -34,14 +34,9 @@ def of(by: Principal, wanted: ReviewStatisticsFilter) -> ReviewStatistics:
     return ReviewStatistics(
         expert_id=wanted.expert_id,
         reviews=row["reviews"],
-        average=average(row),
+        average=ranges.rating(row),
         ratings={str(stars): row[f"rated.{stars}"] for stars in STARS},
         complete=figures.is_complete(found[walk], *COUNTED),
         as_of=instant,
         changed_at=from_text(row.updated_at) if row.updated_at else None,
     )
-
-
-def average(row: figures.Figures) -> float | None:
-    """Stars per review to one decimal, half to even; None where there is no review."""
-    return proportion(row["rating"], 10, row["reviews"]) / 10 if row["reviews"] else None

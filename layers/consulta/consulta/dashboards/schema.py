@@ -253,7 +253,11 @@ class Earnings(ApiModel):
 
 
 class EarningsList(ApiModel):
-    """One entry per currency, and the rate of the platform's commission."""
+    """One entry per currency, and what the platform takes of a payment of today.
+
+    ``commission_percent`` is that of the practice's own currency and of services without a rate of
+    their own; a rate's fixed part is not in it.
+    """
 
     commission_percent: float
     items: list[Earnings]

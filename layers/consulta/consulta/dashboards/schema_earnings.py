@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 
 from consulta.core.fields import Amount, Currency
 from consulta.core.http import ApiModel, Id
+from consulta.core.strict import Day
 
 _BY_NAME = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
@@ -27,8 +28,8 @@ class EarningsFilter(ApiModel):
 
     model_config = _BY_NAME
 
-    first: Annotated[date, Field(alias="from", description="The first local day")]
-    last: Annotated[date, Field(alias="to", description="The last local day, included")]
+    first: Annotated[Day, Field(alias="from", description="The first local day")]
+    last: Annotated[Day, Field(alias="to", description="The last local day, included")]
     expert_id: Id | None = None
     group: Group | None = None
 
@@ -83,8 +84,8 @@ class EarningsPart(ApiModel):
 class PeriodEarnings(ApiModel):
     """Earnings by currency; parts without any money are left out.
 
-    ``as_of`` is when it was read; figures follow the payments by a moment. ``changed_at`` is when
-    one of them last changed.
+    ``complete`` is false while older payments and postings are counted. ``as_of`` is when it was
+    read; figures follow the payments by a moment. ``changed_at`` is when one of them last changed.
     """
 
     model_config = _BY_NAME
@@ -94,5 +95,6 @@ class PeriodEarnings(ApiModel):
     expert_id: Id | None
     items: list[EarningsTotal]
     parts: list[EarningsPart] | None
+    complete: bool
     as_of: datetime
     changed_at: datetime | None

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 
 from consulta.core.fields import Amount
 from consulta.core.http import ApiModel, Id
+from consulta.core.strict import Day
 
 
 class SummaryFilter(ApiModel):
@@ -14,8 +15,8 @@ class SummaryFilter(ApiModel):
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
-    first: Annotated[date, Field(alias="from", description="The first local day")]
-    last: Annotated[date, Field(alias="to", description="The last local day, included")]
+    first: Annotated[Day, Field(alias="from", description="The first local day")]
+    last: Annotated[Day, Field(alias="to", description="The last local day, included")]
     expert_id: Id | None = None
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from consulta.core.http import ApiModel, Id
+from consulta.core.strict import Day
 
 
 class StatisticsFilter(ApiModel):
@@ -13,8 +14,8 @@ class StatisticsFilter(ApiModel):
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
-    first: Annotated[date, Field(alias="from", description="The first local day")]
-    last: Annotated[date, Field(alias="to", description="The last local day, included")]
+    first: Annotated[Day, Field(alias="from", description="The first local day")]
+    last: Annotated[Day, Field(alias="to", description="The last local day, included")]
     expert_id: Id | None = None
 
 

@@ -15,7 +15,7 @@ from consulta.core.http import ApiModel
 from consulta.core.money import BASIS_POINTS
 from consulta.core.time import from_text
 from consulta.dashboards import actions
-from consulta.dashboards.ranges import by_currency, percent
+from consulta.dashboards.ranges import by_currency, percent, rating
 from consulta.dashboards.reads import MONTHS_AHEAD, MONTHS_BACK, Reads
 from consulta.dashboards.schema import (
     ActivityEntry,
@@ -39,6 +39,7 @@ from consulta.dashboards.schema import (
     WeekCount,
     WeekRevenue,
 )
+from consulta.money.paying import shown_status
 from consulta.people.records import EXPERT, PATIENT, ExpertItem, PracticeItem
 from consulta.people.setup import setup_of
 from consulta.scheduling.records import BOOKED, OPEN, Status
@@ -68,14 +69,10 @@ def booked(row: Figures) -> int:
     return sum(row[f"status.{status}"] for status in BOOKED)
 
 
-def rating(row: Figures) -> float | None:
-    """The average of all published reviews, to one decimal; None without any."""
-    return round(row["rating"] / row["reviews"], 1) if row["reviews"] else None
-
-
 def ahead(reads: Reads, status: Status) -> int:
     """Open appointments of a status from now on: near ones by query, the rest by figures.
 
+    Both by the day that is stamped on them.
     A month's rest is in day rows (a patient's month in the query), later months in theirs.
     """
     subject, figure = reads.subject, f"status.{status}"
@@ -267,7 +264,7 @@ def activity(reads: Reads, *, authors: bool) -> Built:
                 expert=reads.names("payments").ref(EXPERT, one.expert_id),
                 patient=reads.names("payments").ref(PATIENT, one.patient_id),
                 amount=Amount(amount=int(one.amount), currency=one.currency),
-                state=one.state,
+                state=shown_status.of(one),
             )
             for one in reads.payments
         ]
@@ -344,9 +341,10 @@ def payouts(reads: Reads) -> Built:
 def earnings(reads: Reads, practice: PracticeItem) -> Built:
     """Money per currency: all time, this month against last, and by month."""
     total, months = reads.total, reads.months
+    rate = reads.rates.chosen("", practice.currency, reads.subject.today)
     found = currencies([total], (*MONEY, "pending_commission")) or [practice.currency]
     data = EarningsList(
-        commission_percent=int(practice.commission_bps) * 100 / BASIS_POINTS,
+        commission_percent=rate.percent_bps * 100 / BASIS_POINTS,
         items=[_in_currency(currency, total, months, reads) for currency in found],
     )
     return Built(data, [total, *months.values()], (*MONEY, "pending_commission"))

@@ -1,5 +1,6 @@
 """Who asks, whose figures, of which days; and all reads of one answer, under way at once."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,8 +25,10 @@ from consulta.dashboards.ranges import Rows, Subject
 from consulta.people.records import EXPERT, PRACTICE
 from consulta.scheduling.records import SERVICE
 
-# Of two cores' time little is spent in these: they wait for the table.
-READERS = 8
+# As many as one answer reads at once: they wait for the table, and no read for another.
+READERS = 24
+# Of the function's ten seconds: for all reads of an answer. What follows them is short.
+READ_S = 7.0
 MAX_HAPPENINGS = 60_000
 HAPPENINGS = ("status.completed", "status.no_show", "payments", "refunds")
 
@@ -111,11 +114,13 @@ class Reads:
     """The reads of one answer. Each begins when it is named, and is waited for when it is called.
 
     A read that fails is Unavailable: an answer in which a part is missing would be a wrong one.
+    So is one that is not there in time: all of them have one deadline.
     """
 
     def __init__(self, tenant: Tenant) -> None:
         aws.client("dynamodb")  # made here, before the readers race for it
         self.as_of = now()
+        self._end = time.monotonic() + READ_S
         self._tenant = tenant
         self._pool = ThreadPoolExecutor(READERS)
         self._changed: set[str] = set()
@@ -126,7 +131,8 @@ class Reads:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        # What hangs ends with its client's own timeouts, and nobody waits for it.
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def later(self, read: Callable[[], Any]) -> Later:
         """Begin a read; its result is there when the answer is called."""
@@ -134,8 +140,8 @@ class Reads:
 
         def result() -> Any:
             try:
-                return future.result()
-            except (BotoCoreError, ClientError) as error:
+                return future.result(max(0.0, self._end - time.monotonic()))
+            except (BotoCoreError, ClientError, TimeoutError) as error:
                 failure("figures cannot be read", error)
                 raise Unavailable from error
 
@@ -217,6 +223,14 @@ def check_happenings(rows: list[Figures]) -> None:
     if sum(row[name] for row in rows for name in HAPPENINGS) > MAX_HAPPENINGS:
         message = f"Give a range with at most {MAX_HAPPENINGS:,} visits, payments and refunds"
         raise Invalid.of("query.to", message, "range")
+
+
+def cancelled(scheduled: int, booked: int) -> int:
+    """Appointments that were cancelled: ``status.cancelled`` has holds that were given up, too.
+
+    While older items are still being counted, fewer may be scheduled than are booked.
+    """
+    return max(0, scheduled - booked)
 
 
 def only(rows: Rows) -> list[Figures]:

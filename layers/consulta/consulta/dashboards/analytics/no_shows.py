@@ -108,7 +108,6 @@ def _rate(rows: Iterable[Figures]) -> NoShowRate:
 
 
 def _trend(found: NoShowRate, before: NoShowRate) -> float | None:
-    """Of the rates, where there are two."""
-    if found.no_show_percent is None or before.no_show_percent is None:
-        return None
-    return ranges.percent(found.no_show_percent, before.no_show_percent)
+    """Of the rates, where there are two: of whole numbers, for what is shown of them is rounded."""
+    both, both_before = (one.completed + one.no_show for one in (found, before))
+    return ranges.percent(found.no_show * both_before, before.no_show * both)

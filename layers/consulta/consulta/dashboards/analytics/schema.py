@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 
 from consulta.core.fields import Amount, Currency
 from consulta.core.http import ApiModel, Id
+from consulta.core.strict import Day
 from consulta.scheduling.records import PaymentStatus, Status
 
 BY_NAME = ConfigDict(validate_by_name=True, validate_by_alias=True)
@@ -31,8 +32,8 @@ class AnalyticsFilter(ApiModel):
 
     model_config = BY_NAME
 
-    first: Annotated[date, Field(alias="from", description="The first local day")]
-    last: Annotated[date, Field(alias="to", description="The last local day, included")]
+    first: Annotated[Day, Field(alias="from", description="The first local day")]
+    last: Annotated[Day, Field(alias="to", description="The last local day, included")]
     expert_id: Id | None = None
 
 
@@ -59,8 +60,8 @@ class PracticeFilter(ApiModel):
 
     model_config = BY_NAME
 
-    first: Annotated[date, Field(alias="from", description="The first local day")]
-    last: Annotated[date, Field(alias="to", description="The last local day, included")]
+    first: Annotated[Day, Field(alias="from", description="The first local day")]
+    last: Annotated[Day, Field(alias="to", description="The last local day, included")]
 
 
 class TopPatientsFilter(PracticeFilter):
@@ -181,7 +182,11 @@ class RevenueAnalytics(OfServiceAnswer):
 
 
 class StatusCounts(ApiModel):
-    """Appointments by the day that they are on and the status that they have now."""
+    """Appointments by the day that they are on and the status that they have now.
+
+    In ``total`` are scheduled ones, what became an appointment. Holds (held, expired) are beside
+    it; one that was given up is no cancelled appointment.
+    """
 
     total: int
     statuses: dict[str, int]
@@ -195,7 +200,7 @@ class StatusPoint(Point):
 
 
 class StatusShare(ApiModel):
-    """How many have a status, and which part of all that is."""
+    """How many have a status, and which part of all scheduled that is; null of holds."""
 
     status: Status
     count: int
@@ -204,7 +209,7 @@ class StatusShare(ApiModel):
 
 
 class AppointmentAnalytics(OfServiceAnswer):
-    """Appointments per period and, over the whole range, by status."""
+    """Appointments per period and, over the whole range, by status; ``total`` is scheduled ones."""
 
     group: Interval
     total: int
@@ -322,6 +327,7 @@ class ServiceMoney(ApiModel):
 class ServiceCounts(ApiModel):
     """``bookings`` are awaiting approval, confirmed, completed or missed.
 
+    ``cancelled`` are appointments: a hold that was given up is none.
     ``no_show_percent`` is no-shows of those that were completed or missed.
     """
 
@@ -362,11 +368,14 @@ class PatientMoney(ApiModel):
 
 
 class PatientLine(PatientMoney):
-    """One patient: ``percent`` of all that was collected, and ``completed`` visits."""
+    """One patient: ``percent`` of all that was paid (``gross``), and ``completed`` visits.
+
+    ``completed`` is null where the caller does not see all appointments.
+    """
 
     patient: NamedRef
     percent: Percent
-    completed: int
+    completed: int | None
 
 
 class TopPatients(FiguresAnswer):

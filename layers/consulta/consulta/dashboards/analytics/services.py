@@ -10,7 +10,7 @@ from consulta.core.identity import Principal
 from consulta.core.money import proportion
 from consulta.core.table import Raw
 from consulta.dashboards import ranges
-from consulta.dashboards.analytics.asked import Members, Reads, asked_of_all, named
+from consulta.dashboards.analytics.asked import Members, Reads, asked_of_all, cancelled, named
 from consulta.dashboards.analytics.schema import (
     PracticeFilter,
     ServiceAnalytics,
@@ -80,12 +80,14 @@ def _is_deleted(item: Raw | None) -> bool:
 def _counts(rows: Iterable[Figures]) -> ServiceCounts:
     sums: Counter[str] = Counter()
     for row in rows:
-        sums.update({status: row[f"status.{status}"] for status in Status})
+        sums.update({status: row[f"status.{status}"] for status in BOOKED})
+        sums["scheduled"] += row["scheduled"]
     completed, no_show = sums[Status.COMPLETED], sums[Status.NO_SHOW]
+    bookings = sum(sums[status] for status in BOOKED)
     return ServiceCounts(
-        bookings=sum(sums[status] for status in BOOKED),
+        bookings=bookings,
         completed=completed,
-        cancelled=sums[Status.CANCELLED],
+        cancelled=cancelled(sums["scheduled"], bookings),
         no_show=no_show,
         no_show_percent=ranges.share(no_show, completed + no_show),
     )

@@ -57,8 +57,9 @@ def of(by: Principal, wanted: TopPatientsFilter, limit: int) -> TopPatients:
             PatientLine(
                 patient=named(names, keys[one], one),
                 **dict(_money(found[one], currency)),
-                percent=ranges.share(_collected(found[one]), total.collected.amount),
-                completed=found[one]["completed"],
+                # Of what was collected, with refunds in it, parts can be negative or beyond all.
+                percent=ranges.share(found[one]["collected"], total.gross.amount),
+                completed=found[one]["completed"] if by.sees_all("appointments") else None,
             )
             for one in order
         ],

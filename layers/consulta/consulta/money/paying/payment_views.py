@@ -6,7 +6,7 @@ from consulta.core.errors import NotFound
 from consulta.core.fields import Amount
 from consulta.core.identity import Principal
 from consulta.core.permissions import Role
-from consulta.money.paying import orders
+from consulta.money.paying import orders, shown_status
 from consulta.money.paying.orders import refunds_of
 from consulta.money.paying.parts import Part
 from consulta.money.provider import PixCode, ProviderPayment
@@ -21,14 +21,6 @@ from consulta.money.schema.payments import (
     Refund,
     StartedPayment,
 )
-
-_BY_STATE = {
-    State.OPEN: DisplayedStatus.OPEN,
-    State.PROCESSING: DisplayedStatus.PROCESSING,
-    State.AUTHORIZED: DisplayedStatus.PROCESSING,
-    State.SUCCEEDED: DisplayedStatus.SUCCEEDED,
-    State.CANCELLED: DisplayedStatus.CANCELLED,
-}
 
 
 def visible(by: Principal, payment: PaymentItem) -> bool:
@@ -46,16 +38,7 @@ def load(by: Principal, payment_id: str) -> PaymentItem:
 
 def displayed(payment: PaymentItem) -> DisplayedStatus:
     """The stored state, with what refunds and disputes make of it (rules §1)."""
-    captured, refunded = int(payment.captured), int(payment.refunded)
-    if payment.disputed:
-        return DisplayedStatus.DISPUTED
-    if captured and refunded:
-        return (
-            DisplayedStatus.REFUNDED if refunded >= captured else DisplayedStatus.PARTIALLY_REFUNDED
-        )
-    if payment.state == State.OPEN and payment.requires_action:
-        return DisplayedStatus.REQUIRES_ACTION
-    return _BY_STATE[State(payment.state)]
+    return DisplayedStatus(shown_status.of(payment))
 
 
 def payment(by: Principal, item: PaymentItem) -> Payment:

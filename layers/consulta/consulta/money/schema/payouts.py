@@ -77,8 +77,12 @@ class CurrencyBalance(ApiModel):
 
 
 class PayeeBalance(ApiModel):
-    """A payee's balances at all providers together, by currency; ``as_of``: the last change."""
+    """A payee's balances at all providers together, by currency; ``as_of``: the last change.
+
+    ``complete`` is false while older postings are counted.
+    """
 
     payee: str
     balances: list[CurrencyBalance]
+    complete: bool
     as_of: datetime | None

@@ -7,6 +7,7 @@ from typing import Literal
 
 from consulta.core.fields import Zone
 from consulta.core.http import ApiModel, Id
+from consulta.core.strict import Day
 from consulta.scheduling.records import PaymentStatus, Status
 from consulta.scheduling.schema.appointments import Ref
 
@@ -26,7 +27,7 @@ class CalendarFilter(ApiModel):
     """
 
     view: View
-    date: calendar_date
+    date: Day
     zone: Zone | None = None
     expert_id: Id | None = None
     patient_id: Id | None = None

@@ -3,8 +3,7 @@
 import pytest
 
 from consulta.aggregates.figures import Figures
-from consulta.dashboards import sections
-from consulta.dashboards.review_statistics import average
+from consulta.dashboards import ranges
 
 
 @pytest.mark.parametrize(
@@ -23,5 +22,4 @@ from consulta.dashboards.review_statistics import average
     ],
 )
 def test_to_one_decimal(reviews: int, rating: int, expected: float | None) -> None:
-    row = Figures({"reviews": reviews, "rating": rating})
-    assert average(row) == sections.rating(row) == expected
+    assert ranges.rating(Figures({"reviews": reviews, "rating": rating})) == expected
