@@ -316,13 +316,20 @@ class Books:
         return _id(fee.get("account") or ""), _id(fee.get("charge") or "")
 
     def _of_commission_back(self, raw: Raw, source: Raw) -> "Told":
-        """It names its fee, not its refund: that is the one of the same charge at the same time."""
+        """It names its fee, not its refund: that is the one of the same charge at the same time.
+
+        Of several in one second, the first part of the fee went back with the first of them.
+        """
         fee = self._get("application_fee", "", _id(source.get("fee") or ""))
         told, (where, charge_id) = self._by_fee(fee), self._charged(fee)
-        refund = self._refund_near(where, charge_id, raw["created"])
+        parts = (fee.get("refunds") or {}).get("data") or []
+        before = [p["id"] for p in reversed(parts) if p["created"] == raw["created"]]
+        number = before.index(source["id"]) if source.get("id") in before else 0
+        refund = self._refund_near(where, charge_id, raw["created"], number)
         return Told(_named(where, refund), told.account, told.metadata, is_ours=told.is_ours)
 
-    def _refund_near(self, account: str, charge_id: str, created: int) -> Raw:
+    def _refund_near(self, account: str, charge_id: str, created: int, number: int) -> Raw:
+        """The one made at that time; the one of this ``number`` where several are as near."""
         place = ("refunds", account, charge_id)
         if place not in self._memo:
             try:
@@ -330,8 +337,11 @@ class Books:
             except AccountUnreachable:
                 listed = []
             self._memo[place] = {"data": listed}
-        near = [r for r in self._memo[place]["data"] if abs(r["created"] - created) <= NEAR_S]
-        return min(near, key=lambda r: abs(r["created"] - created), default={})
+        away: dict[int, list[Raw]] = {}
+        for refund in reversed(self._memo[place]["data"]):  # Stripe lists the newest first
+            away.setdefault(abs(refund["created"] - created), []).append(refund)
+        least = min(away, default=NEAR_S + 1)
+        return away[least][min(number, len(away[least]) - 1)] if least <= NEAR_S else {}
 
     def _of_refund(self, raw: Raw, source: Raw) -> "Told":
         """A refund; or on the connected account what a transfer's reversal has taken back."""
