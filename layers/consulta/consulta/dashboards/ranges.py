@@ -28,7 +28,9 @@ Subject = tuple[str, str]
 
 def check(first: date, last: date) -> None:
     """Raises Invalid for a range that is backwards, too long, or beyond all calendars."""
-    is_range = 0 <= (last - first).days < MAX_DAYS
+    if last < first:
+        raise Invalid.of("query.to", "The last day comes before the first", "range")
+    is_range = (last - first).days < MAX_DAYS
     if first.year not in YEARS or last.year not in YEARS or not is_range:
         raise Invalid.of("query.to", f"Give a range of at most {MAX_DAYS} days", "range")
 
