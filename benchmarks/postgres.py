@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -26,7 +27,9 @@ from zoneinfo import ZoneInfo
 import psycopg2
 
 from benchmarks import history
+from benchmarks.bare import Requests
 from benchmarks.practice import PATIENTS, ZONE, Practice
+from consulta.core import aws
 from consulta.core.time import now, to_text
 from consulta.dashboards import dashboard
 from consulta.dashboards.schema import Dashboard, ExpertDashboard
@@ -384,10 +387,14 @@ def check(rows: dict[str, Rows], found: ExpertDashboard) -> None:
 
 @dataclass(frozen=True)
 class Compared:
-    """Seconds of one extent, theirs and ours, medians; and which of their queries takes longest."""
+    """Seconds of one extent, theirs and ours, medians; and which of their queries takes longest.
+
+    ``bare`` are our requests alone (benchmarks/bare.py).
+    """
 
     theirs: float
     ours: float
+    bare: float
     queries: int
     slowest: str
 
@@ -400,6 +407,12 @@ class Measured:
         self._caller, self._panel = one.caller(), Panel(connection)
         self._theirs: list[dict[str, float]] = []
         self._ours: dict[str, list[float]] = {"panel": [], "whole": []}
+        self._bare: dict[str, list[float]] = {"panel": [], "whole": []}
+        client = aws.client("dynamodb")
+        self._requests = {
+            name: Requests(client, partial(dashboard.build, self._caller, wanted))
+            for name, wanted in (("panel", PANEL), ("whole", WHOLE))
+        }
 
     def round(self) -> None:
         """Once each."""
@@ -409,6 +422,10 @@ class Measured:
         found = self._build("whole", WHOLE)
         assert isinstance(found, ExpertDashboard)
         check(rows, found)
+        for name, requests in self._requests.items():
+            began = time.perf_counter()
+            requests.send()
+            self._bare[name].append(time.perf_counter() - began)
 
     def _build(self, name: str, wanted: frozenset[str] | None) -> Dashboard:
         began = time.perf_counter()
@@ -431,6 +448,7 @@ class Measured:
         return Compared(
             statistics.median(sum(took[name] for name in queries) for took in self._theirs),
             statistics.median(self._ours[extent]),
+            statistics.median(self._bare[extent]),
             len(queries),
             max(each, key=each.__getitem__),
         )
