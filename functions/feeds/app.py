@@ -8,7 +8,17 @@ from aws_lambda_powertools.event_handler.openapi.types import OpenAPIResponse
 
 from consulta.calendars import connections, feeds, ics
 from consulta.calendars import schema as s
-from consulta.core.http import PUBLIC, Api, Id, IdempotencyKey, NotModified, any_query, needs
+from consulta.core.http import (
+    PUBLIC,
+    Api,
+    Id,
+    IdempotencyKey,
+    NotModified,
+    any_query,
+    caching,
+    has_already,
+    needs,
+)
 
 api = Api("feeds")
 
@@ -55,12 +65,9 @@ def get_feed(file: str, if_none_match: IfNoneMatch = None) -> Response[str]:
     days ahead.
     """
     found = feeds.document(file)
-    if if_none_match == found.etag:
-        raise NotModified(found.etag)
-    headers: dict[str, str | list[str]] = {
-        "ETag": found.etag,
-        "Cache-Control": f"private, max-age={feeds.MAX_AGE_S}",
-    }
+    if has_already(if_none_match, found.etag):
+        raise NotModified(found.etag, feeds.MAX_AGE_S)
+    headers: dict[str, str | list[str]] = {"ETag": found.etag, **caching(feeds.MAX_AGE_S)}
     return Response(200, content_type=ics.CONTENT_TYPE, body=found.body, headers=headers)
 
 

@@ -136,10 +136,10 @@ def _as_written(where: tuple[str | int, ...]) -> tuple[str | int, ...]:
 class NotModified(Exception):
     """The caller has it already: raised, so that no body is checked against the route's model.
 
-    ``max_age`` as the whole answer would have it; None where that is not for the API to say.
+    ``max_age`` as the whole answer would have it.
     """
 
-    def __init__(self, etag: str, max_age: int | None = None) -> None:
+    def __init__(self, etag: str, max_age: int) -> None:
         super().__init__(etag)
         self.etag, self.max_age = etag, max_age
 
@@ -164,7 +164,7 @@ def has_already(if_none_match: str | None, etag: str) -> bool:
     return not named.isdisjoint({etag, "*"})
 
 
-def _caching(max_age: int) -> dict[str, str]:
+def caching(max_age: int) -> dict[str, str]:
     """How long the caller may keep an answer: nobody else, and not for another practice."""
     if not max_age:
         return {"Cache-Control": "no-store"}
@@ -391,9 +391,7 @@ class Api(APIGatewayHttpResolver):
         return self._answer(errors.Problem("It was our fault and has been recorded"))
 
     def _not_modified(self, found: NotModified) -> Response[str]:
-        headers: dict[str, str | list[str]] = {"ETag": found.etag}
-        if found.max_age is not None:
-            headers |= _caching(found.max_age)
+        headers: dict[str, str | list[str]] = {"ETag": found.etag, **caching(found.max_age)}
         return Response(HTTPStatus.NOT_MODIFIED, headers=headers)
 
     def _download(self, found: Download) -> Response[bytes]:
@@ -444,7 +442,7 @@ class Api(APIGatewayHttpResolver):
     ) -> Response[Any]:
         """An answer with its ETag, where the body has a version, and its cache lifetime."""
         version = getattr(body, "version", None)
-        all_headers: dict[str, str | list[str]] = {**_caching(max_age), **(headers or {})}
+        all_headers: dict[str, str | list[str]] = {**caching(max_age), **(headers or {})}
         if version is not None:
             all_headers["ETag"] = f'"{version}"'
         return Response(
