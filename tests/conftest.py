@@ -4,12 +4,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from moto import mock_aws
 
 from consulta.core import aws, limits, settings
 from tests import quicker
 
 quicker.apply()
+# No test asserts on time: a busy machine is not a wrong answer.
+hypothesis_settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("any machine")
 
 CORE, AGGREGATES, COUNTERS = "core", "aggregates", "counters"
 AUDIT, CONNECTIONS = "audit", "connections"

@@ -497,9 +497,7 @@ FAULTS = st.sampled_from(["none", "none", "conflict", "lost_answer", "lost_call"
 
 
 @given(steps=st.lists(st.tuples(STEP, FAULTS, STEP), min_size=1, max_size=8))
-@settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_happens_the_counts_are_those_of_a_plain_count(
     office: Office, tables: Any, steps: list[tuple[Any, str, Any]]
 ) -> None:

@@ -384,7 +384,7 @@ def recover(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.usefixtures("recover")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data(), steps=STEPS)
 def test_any_life_verifies(kind: str, data: st.DataObject, steps: list[str]) -> None:
     life = a_life(kind, data)
@@ -396,7 +396,7 @@ def test_any_life_verifies(kind: str, data: st.DataObject, steps: list[str]) -> 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data(), steps=STEPS)
 def test_what_is_earned_owes_exactly_the_tax(
     kind: str, data: st.DataObject, steps: list[str]
@@ -421,7 +421,7 @@ def test_what_is_earned_owes_exactly_the_tax(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data(), parts=st.integers(1, 6), earned=st.booleans())
 def test_all_that_goes_back_leaves_nothing(
     kind: str, data: st.DataObject, parts: int, earned: bool

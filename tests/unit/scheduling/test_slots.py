@@ -95,7 +95,7 @@ def weeks(draw: st.DrawFn) -> dict[int, list[tuple[int, int]]]:
     return week
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_starts_are_those_of_the_oracle(data: st.DataObject) -> None:
     zone, day = data.draw(st.sampled_from(DAYS))
@@ -128,7 +128,7 @@ def test_starts_are_those_of_the_oracle(data: st.DataObject) -> None:
     assert found == oracle(clocks, hours, duration, low, high, now, busy)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(DAYS), weeks(), steps(1, 24), steps(0, 300), steps(1, 60))
 def test_the_same_start_is_offered_whatever_range_is_asked_for(
     case: tuple[str, date],

@@ -10,7 +10,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consulta.core.keys import Tenant
@@ -219,7 +219,7 @@ def has_rooms(offer: Offer, rooms: Rooms, start: int) -> bool:
     return any(len(set(chosen)) == len(chosen) for chosen in product(*free))
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 @given(worlds())
 def test_free_starts_are_those_of_the_oracle(world: dict[str, Any]) -> None:
     offer, (low, high, now) = world["offer"], world["range"]
