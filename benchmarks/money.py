@@ -24,8 +24,8 @@ from pydantic import SecretStr
 from benchmarks import engine, imports, practice
 from benchmarks.entry import Entry
 from benchmarks.practice import Practice
+from consulta.aggregates.catalog import figures_key
 from consulta.aggregates.contributions import contribution
-from consulta.aggregates.rows import figures_key
 from consulta.core import settings, table
 from consulta.core.ids import new_id
 from consulta.core.observe import logger

@@ -15,16 +15,11 @@ from typing import Any
 
 from benchmarks import engine, history
 from benchmarks.history import Cell, Template
-from consulta.aggregates import contributions
-from consulta.aggregates.contributions import (
-    AggregateKey,
-    Contribution,
-    Pair,
-    cohort_of,
-    contribution,
-)
+from consulta.aggregates import catalog, contributions
+from consulta.aggregates.catalog import AggregateKey, figures_key
+from consulta.aggregates.contributions import Contribution, Pair, cohort_of, contribution
 from consulta.aggregates.figures import WALK
-from consulta.aggregates.rows import figures_key, pair_key, visits_key
+from consulta.aggregates.rows import pair_key, visits_key
 from consulta.core import table
 from consulta.core.identity import Principal
 from consulta.core.ids import new_id
@@ -255,7 +250,7 @@ class _Sums:
         for patient, months in self.visits.items():
             yield _row(visits_key(tenant, patient), {"rev": 1, **months})
         walked = figures_key(tenant, AggregateKey(PRACTICE, tenant.practice, WALK))
-        yield _row(walked, {"done": contributions.GENERATION, "runs": 1, **stamp})
+        yield _row(walked, {"done": catalog.GENERATION, "runs": 1, **stamp})
 
 
 def _row(key: Key, values: dict[str, Any]) -> Raw:

@@ -162,6 +162,7 @@ class Outage:
     after: int = 0
     happened: int = 0
     _over: threading.Event = field(default_factory=threading.Event)
+    _was_waited_for: bool = False
 
     def __enter__(self) -> Self:
         self.client.meta.events.register(BEFORE, self._before)
@@ -178,8 +179,8 @@ class Outage:
 
     @property
     def hanging(self) -> bool:
-        """Whether calls still hang: not a moment later than the ``with`` block."""
-        return self.hangs and not self._over.is_set()
+        """Whether calls still hang: not once one was waited for till its client gave it up."""
+        return self.hangs and not self._over.is_set() and not self._was_waited_for
 
     def _before(self, params: dict[str, Any], **_: Any) -> Any:
         body = json.loads(params["body"])
@@ -191,6 +192,6 @@ class Outage:
             return None
         self.happened += 1
         if self.hangs:
-            self._over.wait(60)
+            self._was_waited_for |= not self._over.wait(60)
             raise ReadTimeoutError(endpoint_url=URL)
         return _refusal("InternalServerError")

@@ -5,7 +5,7 @@ from typing import Annotated
 from aws_lambda_powertools.event_handler.openapi.params import Query
 
 from consulta.core.http import Api, IfNoneMatch, needs
-from consulta.dashboards import dashboard, freshness
+from consulta.dashboards import dashboard
 from consulta.dashboards.schema import Dashboard
 
 api = Api("dashboard")
@@ -21,7 +21,7 @@ Sections = Annotated[
 After = Annotated[
     str | None,
     Query(
-        pattern=freshness.AFTER_PATTERN,
+        pattern=r"^[a-z]{2,8}_[0-9A-HJKMNP-TV-Z]{26}:[1-9][0-9]{0,8}$",
         description="Id and version from the answer of a change, appt_01J…:7: wait up to two "
         "seconds until the figures have it",
     ),
@@ -34,8 +34,7 @@ def get_dashboard(
     sections: Sections = None, after: After = None, if_none_match: IfNoneMatch = None
 ) -> Dashboard:
     wanted = dashboard.asked_for(sections)
-    change = freshness.parse(after) if after else None
-    found = dashboard.build(api.caller, wanted, change)
+    found = dashboard.build(api.caller, wanted, after)
     tag, max_age = dashboard.etag(found), dashboard.max_age(found)
     return api.unless_known(found, tag, if_none_match, max_age)
 

@@ -7,8 +7,8 @@ from consulta.people.schema.experts import (
     ExpertPage,
     ExpertPatch,
     ProfileView,
-    SetupOut,
 )
+from consulta.people.schema.setup import SetupOut
 
 api = Api("experts")
 

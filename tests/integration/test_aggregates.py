@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from consulta.aggregates import contributions, engine, figures, row_repair, verify, walk
+from consulta.aggregates import catalog, contributions, engine, figures, row_repair, verify, walk
 from consulta.aggregates.repair import repair
 from consulta.aggregates.stream import process
 from consulta.core import aws, table
@@ -248,10 +248,10 @@ def test_only_the_throttled_practices_records_come_again(faults: Faults) -> None
 def test_older_code_does_not_undo_newer_figures(
     tables: Any, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contributions, "GENERATION", 2)
+    monkeypatch.setattr(catalog, "GENERATION", 2)
     process(records(of_practice(1)))
     before = total()
-    monkeypatch.setattr(contributions, "GENERATION", 1)
+    monkeypatch.setattr(catalog, "GENERATION", 1)
     assert process([record(1, of_practice(1, version=2, status="cancelled"))]) == []
     assert total() == before
     assert parked(queue) == [key(APPOINTMENT, "appt_1").pk]
@@ -262,7 +262,7 @@ def test_older_code_counts_nothing_behind_newer_codes_walk(
     tables: Any, queue: str, mark: str
 ) -> None:
     process(records(of_practice(1)))
-    state, newer = TENANT.figures(PRACTICE, PRACTICE_ID, figures.WALK), contributions.GENERATION + 1
+    state, newer = TENANT.figures(PRACTICE, PRACTICE_ID, figures.WALK), catalog.GENERATION + 1
     table.transact([table.update(state, set_={mark: newer}, table=AGGREGATES)])
     # A new item, of which no row says that newer code is there; what is counted is not parked.
     assert process([record(1, of_practice(2)), record(2, of_practice(1))]) == []
@@ -415,7 +415,7 @@ def test_a_new_figure_is_incomplete_until_its_walk_has_ended(
         )
 
     monkeypatch.setitem(contributions.ENTITIES, APPOINTMENT, with_new_figure)
-    monkeypatch.setattr(contributions, "GENERATION", contributions.GENERATION + 1)
+    monkeypatch.setattr(catalog, "GENERATION", catalog.GENERATION + 1)
     state = (PRACTICE, PRACTICE_ID, figures.WALK)
     assert not figures.is_complete(read(state)[0])
     walk.walk(TENANT)
@@ -426,7 +426,7 @@ def test_a_new_figure_is_incomplete_until_its_walk_has_ended(
 def test_an_item_that_cannot_be_counted_leaves_the_walk_incomplete(
     tables: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contributions, "GENERATION", contributions.GENERATION + 1)
+    monkeypatch.setattr(catalog, "GENERATION", catalog.GENERATION + 1)
     put(tables, of_practice(1), of_practice(2) | {"price": {"S": "a lot"}})
     assert walk.walk(TENANT).unreadable == 1
     assert total()["open"] == 1

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from consulta.aggregates import engine
 from consulta.aggregates import verify as verification
+from consulta.aggregates.catalog import WALK
 from consulta.aggregates.contributions import Pair, contribution
-from consulta.aggregates.rows import WALK
 from consulta.aggregates.stream import process
 from consulta.aggregates.verify import verify
 from consulta.aggregates.walk import walk
@@ -241,7 +241,6 @@ def quick(monkeypatch: pytest.MonkeyPatch, tables: Any) -> Any:
 
 @settings(
     max_examples=70,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(

@@ -13,8 +13,13 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from consulta.aggregates import figures, walk
-from consulta.aggregates.contributions import PATIENTS, SERVICES, AggregateKey
-from consulta.aggregates.rows import aggregates_table, figures_key
+from consulta.aggregates.catalog import (
+    PATIENTS,
+    SERVICES,
+    AggregateKey,
+    aggregates_table,
+    figures_key,
+)
 from consulta.core import ids, table
 from consulta.core.identity import Membership, authorizer_context
 from consulta.core.permissions import GRANTS, Role

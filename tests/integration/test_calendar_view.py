@@ -7,8 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from consulta.aggregates.contributions import AggregateKey
-from consulta.aggregates.rows import aggregates_table, figures_key
+from consulta.aggregates.catalog import AggregateKey, aggregates_table, figures_key
 from consulta.core import table
 from consulta.core.ids import new_id
 from consulta.core.item import Actor

@@ -19,7 +19,9 @@ from consulta.core.identity import Membership, authorizer_context
 from consulta.core.keys import Tenant
 from consulta.core.permissions import Role
 from consulta.core.time import to_text
-from consulta.dashboards import dashboard, freshness, reads
+from consulta.dashboards import dashboard, freshness, lists, reads
+from consulta.dashboards.lists import Lists
+from consulta.dashboards.reads import Reads
 from consulta.money.records import PAYMENT, PAYOUT, POSTING, REFUND, PayoutItem
 from consulta.people.records import PRACTICE, PracticeItem
 from consulta.scheduling import transitions
@@ -475,8 +477,8 @@ def test_a_day_too_full_to_be_read_is_counted_by_its_figures(
         desk.book(f"2027-03-10T{hour}:00")
     desk.book("2027-04-10T10:00")
     desk.count()
-    monkeypatch.setattr(reads, "DAY_BUDGET", 6)
-    monkeypatch.setattr(reads, "FULL_DAY_PAGE", 2)
+    monkeypatch.setattr(lists, "DAY_BUDGET", 6)
+    monkeypatch.setattr(lists, "FULL_DAY_PAGE", 2)
     for who in (("owner", ""), ("expert", desk.expert), ("patient", desk.patient)):
         assert (len(desk.ids("upcoming", *who)), desk.upcoming(*who)) == (5, 12)
 
@@ -507,25 +509,26 @@ FIGURES = {"stats", "today", "weeks", "earnings", "payouts"}
 
 
 @pytest.mark.parametrize(
-    ("what", "gone"),
+    ("reader", "what", "gone"),
     [
         # A practice's walk is read with its figures, and the book alone by itself.
-        ("_walk", {"payouts"}),
-        ("_figures", FIGURES),
-        ("_days", {"stats", "today", "weeks"}),
-        ("_upcoming", {"stats", "today", "upcoming"}),
-        ("_recent", {"recent"}),
-        ("_schedule", {"schedule"}),
-        ("_payments", {"activity"}),
-        ("_reviews", {"activity"}),
-        ("_payouts", {"payouts"}),
-        ("_names", {"upcoming", "recent", "schedule", "activity"}),
+        (Reads, "_walk", {"payouts"}),
+        (Reads, "_figures", FIGURES),
+        (Reads, "_days", {"stats", "today", "weeks"}),
+        (Lists, "upcoming", {"stats", "today", "upcoming"}),
+        (Lists, "recent", {"recent"}),
+        (Lists, "schedule", {"schedule"}),
+        (Lists, "payments", {"activity"}),
+        (Lists, "reviews", {"activity"}),
+        (Lists, "payouts", {"payouts"}),
+        (Reads, "_names", {"upcoming", "recent", "schedule", "activity"}),
     ],
 )
 def test_a_read_that_fails_costs_only_the_sections_that_need_it(
     desk: Desk,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    reader: type,
     what: str,
     gone: set[str],
 ) -> None:
@@ -536,7 +539,7 @@ def test_a_read_that_fails_costs_only_the_sections_that_need_it(
         "private, max-age=30",
         {"ok"},
     )
-    monkeypatch.setattr(reads.Reads, what, broken)
+    monkeypatch.setattr(reader, what, broken)
     poor = desk.see(query=ALL)
     assert "unavailable" in caplog.text
     assert "Inês" not in caplog.text
@@ -929,7 +932,7 @@ def test_todays_schedule_is_in_order_and_no_longer_than_fifty(
     assert desk.ids("schedule") == [early, noon, late]
     assert desk.ids("schedule", "expert", desk.expert) == [early, late]
     assert desk.data("schedule")["more"] is False
-    monkeypatch.setattr(reads, "SCHEDULE_SIZE", 2)
+    monkeypatch.setattr(lists, "SCHEDULE_SIZE", 2)
     assert (desk.ids("schedule"), desk.data("schedule")["more"]) == ([early, noon], True)
     assert desk.data("schedule", "expert", desk.expert)["more"] is False
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from consulta.aggregates import contributions, figures, sampling, verify, walk
+from consulta.aggregates import catalog, figures, sampling, verify, walk
 from consulta.aggregates.repair import repair
 from consulta.aggregates.stream import process
 from consulta.core import aws, observe, table
@@ -145,7 +145,7 @@ def test_what_is_only_under_way_is_no_drift(
 def test_an_incomplete_practice_is_walked_before_it_is_checked(
     practice: Any, troubles: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contributions, "GENERATION", contributions.GENERATION + 1)
+    monkeypatch.setattr(catalog, "GENERATION", catalog.GENERATION + 1)
     put(practice, image(APPOINTMENT, "appt_7"))
     assert sampling.run().drifted == 0
     where = (PRACTICE, PRACTICE_ID, figures.WALK)
@@ -157,7 +157,7 @@ def test_an_incomplete_practice_is_walked_before_it_is_checked(
 def test_what_cannot_be_counted_is_told_of_each_night_and_walked_once(
     practice: Any, queue: str, troubles: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contributions, "GENERATION", contributions.GENERATION + 1)
+    monkeypatch.setattr(catalog, "GENERATION", catalog.GENERATION + 1)
     # Behind all that the sample looks at.
     many = [image(APPOINTMENT, f"appt_{n:02}") for n in range(30, 60)]
     put(practice, *many, image(APPOINTMENT, "appt_9") | {"price": {"S": "a lot"}})
@@ -199,7 +199,7 @@ def test_a_damaged_contribution_row_is_told_of_and_left_to_a_person(
 def test_a_walk_that_takes_longer_than_the_night_goes_on_in_the_next(
     practice: Any, troubles: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contributions, "GENERATION", contributions.GENERATION + 1)
+    monkeypatch.setattr(catalog, "GENERATION", catalog.GENERATION + 1)
     monkeypatch.setattr(walk, "PAGE", 1)
     where = (PRACTICE, PRACTICE_ID, figures.WALK)
     nights = 0

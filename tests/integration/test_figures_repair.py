@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from consulta.aggregates import contributions, engine, row_repair
+from consulta.aggregates import catalog, engine, row_repair
 from consulta.aggregates import verify as verification
 from consulta.aggregates.row_repair import Repaired, repair
 from consulta.aggregates.stream import process
@@ -237,7 +237,7 @@ def test_what_newer_code_has_counted_is_left_to_it(
     counted(faults.client, booked(1))
     damage(faults.client, TOTAL, "open", 5)
     before = table.get_raw(TOTAL, table=AGGREGATES)
-    monkeypatch.setattr(contributions, "GENERATION", contributions.GENERATION - 1)
+    monkeypatch.setattr(catalog, "GENERATION", catalog.GENERATION - 1)
     with pytest.raises(engine.NewerGeneration):
         repair(TENANT)
     assert table.get_raw(TOTAL, table=AGGREGATES) == before
@@ -313,7 +313,6 @@ HISTORY = st.tuples(
 
 @settings(
     max_examples=15,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(history=HISTORY, order=st.randoms(use_true_random=False))

@@ -7,7 +7,7 @@ from typing import Any
 import botocore.client
 import pytest
 
-from consulta.aggregates import contributions, engine, figures, row_repair, verify, walk
+from consulta.aggregates import catalog, contributions, engine, figures, row_repair, verify, walk
 from consulta.aggregates.contributions import ENTITIES
 from consulta.aggregates.repair import repair
 from consulta.aggregates.rows import Damaged, Remembered
@@ -22,7 +22,7 @@ from tests.conftest import AGGREGATES, CORE
 from tests.faults import Crash, Faults
 from tests.unit.aggregates.images import PRACTICE_ID, TENANT, image, key, record
 
-MINE = contributions.GENERATION
+MINE = catalog.GENERATION
 STATE = (PRACTICE, PRACTICE_ID, figures.WALK)
 TOTAL = (PRACTICE, PRACTICE_ID, "TOTAL")
 
@@ -170,7 +170,7 @@ def test_older_code_neither_walks_nor_marks_what_newer_code_has_walked(
 
     def deploy() -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(contributions, "GENERATION", newer)
+            patch.setattr(catalog, "GENERATION", newer)
             walk.walk(TENANT)
 
     # In the middle of the older walk the newer one goes from its start to its end.
@@ -190,7 +190,7 @@ def test_an_older_walk_at_its_end_leaves_the_newer_mark(faults: Faults) -> None:
 
     def deploy() -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(contributions, "GENERATION", MINE + 1)
+            patch.setattr(catalog, "GENERATION", MINE + 1)
             walk.walk(TENANT)
 
     faults.next("TransactWriteItems", Faults.meanwhile(deploy))
@@ -204,7 +204,7 @@ def test_a_backfill_walks_what_has_changed_since(
     put(faults.client, *items(), image(DISPUTE, "dp_1"), image(PATIENT, "pat_1"))
     walk.walk(TENANT)
     assert walk.backfill(TENANT).looked_at == 0
-    monkeypatch.setattr(contributions, "GENERATION", MINE + 1)
+    monkeypatch.setattr(catalog, "GENERATION", MINE + 1)
     monkeypatch.setattr(walk, "LAST_CHANGED", dict.fromkeys(ENTITIES, MINE) | {PAYMENT: MINE + 1})
     assert not figures.is_complete(read(STATE))
     seen: set[str] = set()
@@ -217,7 +217,7 @@ def test_a_backfill_walks_what_has_changed_since(
     assert figures.is_complete(read(STATE))
     assert verify.verify(TENANT) == []
     # An entity that nobody has thought of counts as changed.
-    monkeypatch.setattr(contributions, "GENERATION", MINE + 2)
+    monkeypatch.setattr(catalog, "GENERATION", MINE + 2)
     walk.backfill(TENANT)
     assert seen == {*ENTITIES}
 
@@ -233,7 +233,7 @@ def test_what_older_code_counts_behind_the_walk_is_counted_again(faults: Faults)
 
     def old_code() -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(contributions, "GENERATION", MINE - 1)
+            patch.setattr(catalog, "GENERATION", MINE - 1)
             put(faults.client, late)
             process([record(1, late)])
 
@@ -266,7 +266,7 @@ def test_what_older_code_meets_after_a_walk_waits_for_newer_code(
     late = image(PAYMENT, "pay_late")
     put(faults.client, late)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(contributions, "GENERATION", MINE - 1)
+        patch.setattr(catalog, "GENERATION", MINE - 1)
         patch.setitem(ENTITIES, PAYMENT, without_new_figures)
         assert process([record(1, late)]) == []
     # Nothing was counted by halves: the figures are called complete, and are that once it is there.

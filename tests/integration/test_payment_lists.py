@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from consulta.aggregates import contributions
-from consulta.aggregates.contributions import AggregateKey
-from consulta.aggregates.rows import WALK, aggregates_table, figures_key
+from consulta.aggregates import catalog
+from consulta.aggregates.catalog import WALK, AggregateKey, aggregates_table, figures_key
 from consulta.core import table
 from consulta.core.ids import new_id
 from consulta.core.item import Actor
@@ -224,9 +223,9 @@ def test_the_summary_says_whether_it_is_complete(
 ) -> None:
     query = "from=2026-02-01&to=2026-02-28"
     # Whether figures are whole that it does not show is not asked.
-    monkeypatch.setattr(contributions, "GENERATION", 5)
+    monkeypatch.setattr(catalog, "GENERATION", 5)
     assert summary(world, query).body["complete"] is True
-    monkeypatch.setitem(contributions.SINCE, "awaiting", 5)
+    monkeypatch.setitem(catalog.SINCE, "awaiting", 5)
     assert summary(world, query).body["complete"] is False
     figure(world, ("PRACTICE", world.practice), WALK, done=5)
     assert summary(world, query).body["complete"] is True

@@ -7,16 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consulta.aggregates import contributions
+from consulta.aggregates import catalog, contributions
+from consulta.aggregates.catalog import AggregateKey, is_additive
 from consulta.aggregates.contributions import (
     NOTHING,
-    AggregateKey,
     Contribution,
     Pair,
     Visit,
     cohort_of,
     contribution,
-    is_additive,
 )
 from consulta.aggregates.images import Malformed
 from consulta.aggregates.rows import Remembered, decode, encode
@@ -426,6 +425,6 @@ def test_what_the_first_generations_wrote_is_read() -> None:
 
 
 def test_what_newer_code_wrote_is_not_read() -> None:
-    newer = {"ord": {"N": "4"}, "gen": {"N": str(contributions.GENERATION + 1)}}
+    newer = {"ord": {"N": "4"}, "gen": {"N": str(catalog.GENERATION + 1)}}
     found = Remembered.read({**newer, "vec": {"S": "in another form"}})
-    assert (found.ord, found.gen) == (4, contributions.GENERATION + 1)
+    assert (found.ord, found.gen) == (4, catalog.GENERATION + 1)

@@ -6,7 +6,8 @@ from itertools import product
 
 import pytest
 
-from consulta.aggregates.contributions import AggregateKey, contribution
+from consulta.aggregates.catalog import AggregateKey
+from consulta.aggregates.contributions import contribution
 from consulta.core.item import Actor
 from consulta.core.keys import Tenant
 from consulta.money.accounts.lookup import digest_of

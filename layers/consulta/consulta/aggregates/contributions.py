@@ -1,7 +1,8 @@
 """What each item contributes to which figure: pure, and the one place where a figure is defined.
 
-A new figure is a line in one of the functions at the end of this module, a higher ``GENERATION``, a
-line in ``SINCE``, a row in docs/figures.md, and a walk of what is older (``consulta backfill``).
+A new figure is a line in one of the functions at the end of this module, a higher ``GENERATION``
+and a line in ``SINCE`` (``catalog``), a row in docs/figures.md, and a walk of what is older
+(``consulta backfill``).
 
 Everything a contribution depends on is stamped on the item itself, so that the same image gives the
 same figures today and in a walk two years from now.
@@ -11,6 +12,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from consulta.aggregates.catalog import (
+    BALANCE,
+    BOOK,
+    COHORT,
+    EXPERTS,
+    PATIENTS,
+    SERVICES,
+    TOTAL,
+    VISITED,
+    AggregateKey,
+)
 from consulta.aggregates.images import Image, Malformed, Reader, number_in
 from consulta.core.keys import ITEM, Key, parse_item, tenant_of
 from consulta.money.disputes.records import DISPUTE, INQUIRIES
@@ -27,47 +39,7 @@ from consulta.scheduling.records import (
 )
 from consulta.scheduling.review_records import REVIEW, ReviewStatus
 
-# The version of this module's meaning. It rises with every change of what an item contributes.
-GENERATION = 4
-# From which generation on a figure is counted; the others, from the first. What is older than that
-# is missing in it until a walk of its practice has ended.
-SINCE = {
-    **dict.fromkeys(("balance", "earned"), 2),
-    **dict.fromkeys(
-        (
-            *("payment_status", "scheduled", "paid", "paid_completed", "made", "visited"),
-            *("services", "reviews", "rating", "rated", "unread", "views"),
-        ),
-        3,
-    ),
-}
-
-TOTAL = "TOTAL"
-
-# Figures that not every period has, so TOTAL = Σ MONTH = Σ DAY is not asked of them: distinct
-# counts cannot be added up, what awaits payment has no day yet, hours are only inside days.
-NOT_ADDITIVE = {
-    *("unique_patients", "unique_experts", "awaiting", "patients", "hour", "balance"),
-    *("services", "unread"),
-}
-# The ledger's balances: a row per book (``PAYEE:<id>``, ``PLAT``) of the practice.
-BOOK, BALANCE = "BOOK", "balance"
-# All services, experts or patients of a practice side by side: rows ``D#2026-11-21#<id>`` and
-# ``M#2026-11#<id>``, so that one range answers who had most in any stretch of days.
-SERVICES, EXPERTS, PATIENTS = "SERVICES", "EXPERTS", "PATIENTS"
-MEMBERS = frozenset({SERVICES, EXPERTS, PATIENTS})
-# Patients by the month of their first visit: a row per such month, ``visited.<months later>``.
-COHORT, VISITED = "COHORT", "visited"
-
 Vector = dict[str, int]
-
-
-class AggregateKey(NamedTuple):
-    """One row of figures: of whom, and of which period (``TOTAL``, ``M#2026-11``, ``D#…``)."""
-
-    subject: str
-    subject_id: str
-    period: str
 
 
 class Pair(NamedTuple):
@@ -143,11 +115,6 @@ def contribution(pk: str, image: Image | None) -> Contribution:
 def version_of(image: Image) -> int:
     """The item's version. Raises Malformed."""
     return number_in(image, "version")
-
-
-def is_additive(name: str) -> bool:
-    """Whether a figure's total is the sum of its months, and of its days where it has days."""
-    return name.partition(".")[0] not in NOT_ADDITIVE
 
 
 def _without_zeros(vector: Vector) -> Vector:

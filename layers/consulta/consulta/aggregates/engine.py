@@ -10,10 +10,10 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from consulta.aggregates import contributions
+from consulta.aggregates import catalog
+from consulta.aggregates.catalog import AggregateKey, aggregates_table, figures_key, walk_key
 from consulta.aggregates.contributions import (
     NOTHING,
-    AggregateKey,
     Contribution,
     Pair,
     Vector,
@@ -27,13 +27,10 @@ from consulta.aggregates.rows import (
     Damaged,
     Remembered,
     Visits,
-    aggregates_table,
     encode,
-    figures_key,
     number,
     pair_key,
     visits_key,
-    walk_key,
 )
 from consulta.core import table
 from consulta.core.errors import Busy
@@ -162,7 +159,7 @@ class _Move:
 def _moves(tenant: Tenant, pending: dict[str, Change]) -> list[_Move]:
     state, keys = walk_key(tenant), {pk: tenant.contribution(pk) for pk in pending}
     found = table.batch_get_raw([*keys.values(), state], table=aggregates_table())
-    mine = contributions.GENERATION
+    mine = catalog.GENERATION
     newest = max(number(found.get(state), name) for name in ("done", "gen"))
     moves = []
     for pk, change in pending.items():
@@ -360,7 +357,7 @@ def _remember(tenant: Tenant, move: _Move, at: str) -> table.Action:
         tenant.contribution(change.pk),
         set_={
             "ord": change.ord,
-            "gen": contributions.GENERATION,
+            "gen": catalog.GENERATION,
             "vec": encode(change.contribution),
             "updated_at": at,
         },

@@ -7,9 +7,8 @@ docs/figures.md lists the subjects and what each row holds. Money figures end in
 from collections.abc import Iterable, Sequence
 from datetime import date
 
-from consulta.aggregates import contributions
-from consulta.aggregates.contributions import TOTAL, AggregateKey
-from consulta.aggregates.rows import WALK, aggregates_table, figures_key
+from consulta.aggregates import catalog
+from consulta.aggregates.catalog import TOTAL, WALK, AggregateKey, aggregates_table, figures_key
 from consulta.core import table
 from consulta.core.keys import Tenant
 from consulta.core.money import Money
@@ -124,8 +123,8 @@ def is_complete(walk: Figures, *names: str) -> bool:
     older items may be missing in it. The first generation needs no walk: every item was counted as
     it came. Names may be with or without what comes after their dot.
     """
-    since = (contributions.SINCE.get(name.partition(".")[0], 1) for name in names)
-    wanted = max(since) if names else contributions.GENERATION
+    since = (catalog.SINCE.get(name.partition(".")[0], 1) for name in names)
+    wanted = max(since) if names else catalog.GENERATION
     return walk.get("done", 1) >= wanted
 
 

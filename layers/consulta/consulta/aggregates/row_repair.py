@@ -25,10 +25,11 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from consulta.aggregates import contributions, engine
-from consulta.aggregates.contributions import COHORT, AggregateKey, Pair
+from consulta.aggregates import catalog, engine
+from consulta.aggregates.catalog import COHORT, AggregateKey, aggregates_table
+from consulta.aggregates.contributions import Pair
 from consulta.aggregates.figures import Figures
-from consulta.aggregates.rows import Visits, aggregates_table, number
+from consulta.aggregates.rows import Visits, number
 from consulta.aggregates.sums import Sums, Target, stored, sums_of, target_key
 from consulta.aggregates.verify import Difference
 from consulta.core import table
@@ -136,7 +137,7 @@ def _measure(tenant: Tenant, targets: set[Target], repaired: Repaired, workers: 
 
 def _sums(tenant: Tenant, workers: int) -> Sums:
     sums = sums_of(tenant, workers=workers)
-    if sums.newest > contributions.GENERATION:
+    if sums.newest > catalog.GENERATION:
         raise engine.NewerGeneration(tenant.prefix)
     return sums
 

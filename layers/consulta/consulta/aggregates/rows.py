@@ -20,22 +20,11 @@ from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
 from typing import Any
 
-from consulta.aggregates import contributions
-from consulta.aggregates.contributions import (
-    NOTHING,
-    AggregateKey,
-    Contribution,
-    Pair,
-    Vector,
-    Visit,
-)
-from consulta.core import settings
+from consulta.aggregates import catalog
+from consulta.aggregates.catalog import AggregateKey
+from consulta.aggregates.contributions import NOTHING, Contribution, Pair, Vector, Visit
 from consulta.core.keys import Key, Tenant
 from consulta.core.table import Raw
-from consulta.people.records import PRACTICE
-
-# Beside a practice's periods: how far a walk of its items has come.
-WALK = "WALK"
 
 
 class Damaged(ValueError):
@@ -44,22 +33,6 @@ class Damaged(ValueError):
     def __init__(self, pk: str) -> None:
         super().__init__("a contribution row cannot be read")
         self.pk = pk
-
-
-def aggregates_table() -> str:
-    """The aggregates table's name."""
-    name: str = settings.load(settings.Tables).aggregates_table
-    return name
-
-
-def figures_key(tenant: Tenant, key: AggregateKey) -> Key:
-    """Where a row of figures is."""
-    return tenant.figures(*key)
-
-
-def walk_key(tenant: Tenant) -> Key:
-    """Where it is written which generation of a practice is complete, or being walked."""
-    return figures_key(tenant, AggregateKey(PRACTICE, tenant.practice, WALK))
 
 
 def pair_key(tenant: Tenant, pair: Pair) -> Key:
@@ -125,7 +98,7 @@ class Remembered:
         try:
             gen, vec = int(raw["gen"]["N"]), str(raw["vec"]["S"])
             # What newer code has written is not for this code to read, nor to undo.
-            known = decode(vec) if gen <= contributions.GENERATION else NOTHING
+            known = decode(vec) if gen <= catalog.GENERATION else NOTHING
             return cls(int(raw["ord"]["N"]), gen, known, vec)
         except _UNREADABLE:
             raise Damaged(raw["sk"]["S"]) from None

@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 
-from consulta.aggregates import contributions, engine, figures, stream, verify, walk
-from consulta.aggregates.contributions import ENTITIES, TOTAL, AggregateKey, is_additive
+from consulta.aggregates import catalog, engine, figures, stream, verify, walk
+from consulta.aggregates.catalog import TOTAL, AggregateKey, aggregates_table, is_additive
+from consulta.aggregates.contributions import ENTITIES
 from consulta.aggregates.figures import Figures
-from consulta.aggregates.rows import aggregates_table
 from consulta.aggregates.verify import Difference
 from consulta.core import keys, table
 from consulta.core.keys import CONTRIBUTION_SHARDS, Tenant, contribution_partition, tenant_of
@@ -82,7 +82,7 @@ def _check(tenant: Tenant, checked: Checked, time_left: TimeLeft) -> None:
         # What older code has counted differs, and rightly so.
         damaged: list[str] = []
         remembered = engine.read_remembered(tenant, pks, damaged)
-        mine = {pk for pk, row in remembered.items() if row.gen >= contributions.GENERATION}
+        mine = {pk for pk, row in remembered.items() if row.gen >= catalog.GENERATION}
         pks = sorted({*mine, *damaged})
     found = [*verify.compare(tenant, pks), *_rows(tenant, complete)]
     checked.practices += 1
@@ -113,11 +113,11 @@ def _complete(tenant: Tenant, checked: Checked, time_left: TimeLeft) -> bool:
 
     where = (PRACTICE, tenant.practice, figures.WALK)
     state = figures.read(tenant, [where], consistent=True)[where]
-    if state["stuck"] < contributions.GENERATION:
+    if state["stuck"] < catalog.GENERATION:
         walk.backfill(tenant, go_on)
         state = figures.read(tenant, [where], consistent=True)[where]
     complete = figures.is_complete(state)
-    if not complete and state["stuck"] >= contributions.GENERATION:
+    if not complete and state["stuck"] >= catalog.GENERATION:
         logger.error("a practice has what cannot be counted", extra={"of": tenant.practice})
         checked.drifted += 1
         trouble("FiguresDrift")

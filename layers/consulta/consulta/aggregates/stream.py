@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 
 from consulta.aggregates import engine, walk
-from consulta.aggregates.contributions import BOOK, AggregateKey, Contribution, contributes
+from consulta.aggregates.catalog import BOOK, AggregateKey
+from consulta.aggregates.contributions import Contribution, contributes
 from consulta.aggregates.images import Image, Malformed
 from consulta.aggregates.rows import Damaged
 from consulta.core import aws, settings

@@ -9,14 +9,19 @@ from dataclasses import dataclass, field
 from itertools import batched
 from threading import Event, Lock
 
-from consulta.aggregates.contributions import (
+from consulta.aggregates.catalog import (
     BOOK,
     COHORT,
-    EXPERT_PATIENT,
     MEMBERS,
-    PRACTICE_PATIENT,
     TOTAL,
+    WALK,
     AggregateKey,
+    aggregates_table,
+    figures_key,
+)
+from consulta.aggregates.contributions import (
+    EXPERT_PATIENT,
+    PRACTICE_PATIENT,
     Contribution,
     Pair,
     Visit,
@@ -24,15 +29,7 @@ from consulta.aggregates.contributions import (
 )
 from consulta.aggregates.figures import Figures
 from consulta.aggregates.parallel import each
-from consulta.aggregates.rows import (
-    WALK,
-    Damaged,
-    Remembered,
-    aggregates_table,
-    figures_key,
-    pair_key,
-    visits_key,
-)
+from consulta.aggregates.rows import Damaged, Remembered, pair_key, visits_key
 from consulta.core import table
 from consulta.core.keys import CONTRIBUTION_SHARDS, Key, Tenant, contribution_partition
 from consulta.core.table import Raw

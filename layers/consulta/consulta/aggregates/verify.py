@@ -18,18 +18,8 @@ from threading import Event, Lock
 from typing import NamedTuple
 
 from consulta.aggregates import current, engine
-from consulta.aggregates.contributions import (
-    COHORT,
-    ENTITIES,
-    MEMBERS,
-    NOTHING,
-    TOTAL,
-    AggregateKey,
-    Contribution,
-    Pair,
-    Visit,
-    is_additive,
-)
+from consulta.aggregates.catalog import COHORT, MEMBERS, TOTAL, AggregateKey, is_additive
+from consulta.aggregates.contributions import ENTITIES, NOTHING, Contribution, Pair, Visit
 from consulta.aggregates.figures import Figures
 from consulta.aggregates.parallel import each
 from consulta.aggregates.rows import Visits, number

@@ -21,11 +21,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from threading import Event, Lock
 
-from consulta.aggregates import contributions, current, engine
+from consulta.aggregates import catalog, current, engine
+from consulta.aggregates.catalog import aggregates_table, walk_key
 from consulta.aggregates.contributions import ENTITIES, NOTHING, version_of
 from consulta.aggregates.images import Malformed
 from consulta.aggregates.parallel import each
-from consulta.aggregates.rows import Damaged, Remembered, aggregates_table, walk_key
+from consulta.aggregates.rows import Damaged, Remembered
 from consulta.core import table
 from consulta.core.keys import CONTRIBUTION_SHARDS, Key, Tenant, contribution_partition, parse_item
 from consulta.core.observe import failure
@@ -103,12 +104,10 @@ def backfill(tenant: Tenant, watch: Watch = _unseen, *, workers: int = 1) -> Wal
     Nothing is done where all figures are complete. A walk that is under way is gone on with.
     """
     state = _state(tenant)
-    if state.done >= contributions.GENERATION:
+    if state.done >= catalog.GENERATION:
         return Walked()
     entities = [
-        entity
-        for entity in ENTITIES
-        if LAST_CHANGED.get(entity, contributions.GENERATION) > state.done
+        entity for entity in ENTITIES if LAST_CHANGED.get(entity, catalog.GENERATION) > state.done
     ]
     return _Run(tenant, state, entities or ENTITIES).go(watch, workers)
 
@@ -118,7 +117,7 @@ def begin(tenant: Tenant) -> None:
 
     Twice changes nothing. Raises as :func:`consulta.core.table.transact`.
     """
-    values = {"done": contributions.GENERATION, "updated_at": to_text(now())}
+    values = {"done": catalog.GENERATION, "updated_at": to_text(now())}
     row = table.update(
         walk_key(tenant),
         set_=values,
@@ -157,7 +156,7 @@ def _state(tenant: Tenant) -> _State:
         entities=frozenset(raw.get("entities", {}).get("S", "").split(",")),
         before=numbers.get("before", 0),
     )
-    if max(state.done, state.gen) > contributions.GENERATION:
+    if max(state.done, state.gen) > catalog.GENERATION:
         raise engine.NewerGeneration(walk_key(tenant).pk)
     return state
 
@@ -229,7 +228,7 @@ class _Run:
         return [*self.items, *self.rows]
 
     def _covers(self, state: _State) -> bool:
-        mine = state.gen == contributions.GENERATION
+        mine = state.gen == catalog.GENERATION
         return bool(state.run) and mine and state.entities.issuperset(self.wanted)
 
     def go(self, watch: Watch, workers: int) -> Walked:
@@ -294,7 +293,7 @@ class _Run:
         older = {
             pk
             for pk, row in rows.items()
-            if row.gen < contributions.GENERATION and parse_item(pk)[0] in self.entities
+            if row.gen < catalog.GENERATION and parse_item(pk)[0] in self.entities
         }
         found = table.batch_get_raw([Key(pk) for pk in rows])
         there = {pk for pk in rows if Key(pk) in found}
@@ -328,7 +327,7 @@ class _Run:
             set_={
                 "run": self.number,
                 "runs": self.number,
-                "gen": contributions.GENERATION,
+                "gen": catalog.GENERATION,
                 "entities": ",".join(sorted(self.entities)),
                 "before": self.walked.before,
                 "updated_at": to_text(now()),
@@ -375,7 +374,7 @@ class _Run:
     def _finish(self) -> None:
         """All segments have ended. Whoever else ends this run, or has begun another, is left be."""
         values: dict[str, int | str] = {"updated_at": to_text(now())}
-        values["stuck" if self.walked.unreadable else "done"] = contributions.GENERATION
+        values["stuck" if self.walked.unreadable else "done"] = catalog.GENERATION
         was_stuck = () if self.walked.unreadable else ("stuck",)
         begun = self.begun or self.found.runs
         condition = "run = :run" if self.begun else self._nobody_has_begun
@@ -386,7 +385,7 @@ class _Run:
             set_=values,
             remove=(*under_way, "cursor", *was_stuck),
             condition=f"{condition} AND (attribute_not_exists(done) OR done <= :mine)",
-            values={**(own if begun else {}), ":mine": contributions.GENERATION},
+            values={**(own if begun else {}), ":mine": catalog.GENERATION},
             table=aggregates_table(),
         )
         table.written([action])

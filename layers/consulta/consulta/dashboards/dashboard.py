@@ -7,6 +7,7 @@ deadline, and the answer does not wait for what hangs behind it.
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from consulta.aggregates import figures
@@ -17,9 +18,9 @@ from consulta.core.identity import Principal
 from consulta.core.keys import Key
 from consulta.core.observe import failure
 from consulta.core.time import from_text, now
-from consulta.dashboards import actions, freshness, layout, sections
+from consulta.dashboards import actions, layout, sections
 from consulta.dashboards.layout import asked_for
-from consulta.dashboards.reads import Pending, Reads, Subject
+from consulta.dashboards.reads import Pending, Reads
 from consulta.dashboards.schema import (
     Dashboard,
     ExpertDashboard,
@@ -33,8 +34,9 @@ from consulta.dashboards.schema import (
     Section,
 )
 from consulta.dashboards.sections import Built
+from consulta.dashboards.subject import Subject
 from consulta.people.records import EXPERT, PATIENT, PRACTICE, ExpertItem, PracticeItem
-from consulta.people.schema.me import PracticeName
+from consulta.people.schema.fields import PracticeName
 from consulta.people.setup import setup_of
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ READERS = 12
 WAIT_S, READ_S = 2.0, 3.0
 
 Builder = Callable[[], Built]
+# Waits until the figures have a change, or the time is up: whether they have.
+HasChange = Callable[[float], bool]
 
 
 class Head(NamedTuple):
@@ -59,18 +63,18 @@ class Head(NamedTuple):
     rates: table.Raw | None
 
 
-def build(
-    caller: Principal, wanted: frozenset[str] | None, after: freshness.Change | None = None
-) -> Dashboard:
+def build(caller: Principal, wanted: frozenset[str] | None, after: str | None = None) -> Dashboard:
     """The caller's dashboard with the ``wanted`` sections, or with those that come by themselves.
 
-    ``after``: a change that its figures are to have; it waits for that, but not for long. Raises
-    NotFound, and Unavailable where the practice itself cannot be read.
+    ``after``: a change that its figures are to have, as ``freshness.parse`` takes it; it waits for
+    that, but not for long. Raises Invalid, NotFound, and Unavailable where the practice itself
+    cannot be read.
     """
+    has_change = _until_changed(caller, after) if after else None
     aws.client("dynamodb")  # made here, before the readers race for it
     pool = ThreadPoolExecutor(READERS)
     try:
-        return _build(caller, wanted, after, pool)
+        return _build(caller, wanted, has_change, pool)
     finally:
         # What hangs ends with its client's own timeouts, and nobody waits for it.
         pool.shutdown(wait=False, cancel_futures=True)
@@ -79,14 +83,14 @@ def build(
 def _build(
     caller: Principal,
     wanted: frozenset[str] | None,
-    after: freshness.Change | None,
+    has_change: HasChange | None,
     pool: ThreadPoolExecutor,
 ) -> Dashboard:
     end = time.monotonic() + READ_S
     of = layout.subject_of(caller)
     head = Pending(pool.submit(_head, caller, is_rated=_is_rated(caller, of, wanted)), end)
-    includes = _wait_for(caller, after, pool) if after else None
-    if after:
+    includes = _wait_for(has_change, pool) if has_change else None
+    if has_change:
         end = time.monotonic() + READ_S
     found = _known(head)
     kind = _kind(of[0] if of else "", found)
@@ -155,10 +159,18 @@ def _known(head: Pending[Head]) -> Head:
         raise Unavailable from None
 
 
-def _wait_for(caller: Principal, after: freshness.Change, pool: ThreadPoolExecutor) -> bool:
+def _until_changed(caller: Principal, after: str) -> HasChange:
+    """What waits for a change. Raises Invalid for what is none."""
+    # Most dashboards wait for nothing: their cold start does without it.
+    from consulta.dashboards import freshness  # noqa: PLC0415
+
+    return partial(freshness.wait_for, caller.tenant, freshness.parse(after))
+
+
+def _wait_for(has_change: HasChange, pool: ThreadPoolExecutor) -> bool:
     """Whether the figures have the change; no, where that cannot be found out."""
     end = time.monotonic() + WAIT_S
-    seen = Pending(pool.submit(freshness.wait_for, caller.tenant, after, end), end + 0.05)
+    seen = Pending(pool.submit(has_change, end), end + 0.05)
     try:
         return seen.result()
     except Exception as error:  # noqa: BLE001  # the figures are shown as they are

@@ -8,6 +8,7 @@ version that the caller was given, every figure has the change.
 import time
 from typing import NamedTuple
 
+from consulta.aggregates import engine
 from consulta.core.errors import Invalid
 from consulta.core.keys import Tenant
 from consulta.money.disputes.records import DISPUTE
@@ -28,7 +29,6 @@ PREFIXES = {
     "rev": REVIEW,
     "thr": THREAD,
 }
-AFTER_PATTERN = r"^[a-z]{2,8}_[0-9A-HJKMNP-TV-Z]{26}:[1-9][0-9]{0,8}$"
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.025, 0.2
 
 
@@ -59,9 +59,6 @@ def wait_for(tenant: Tenant, change: Change, end: float) -> bool:
 
     Costs one consistent read of one row each time that it looks.
     """
-    # Most dashboards wait for nothing: their cold start does without it.
-    from consulta.aggregates import engine  # noqa: PLC0415
-
     pk = tenant.item(change.entity, change.item_id).pk
     pause = FIRST_PAUSE_S
     while engine.read_remembered(tenant, [pk])[pk].ord < 2 * change.version:

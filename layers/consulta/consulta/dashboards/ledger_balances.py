@@ -1,7 +1,7 @@
 """GET /v1/ledger/balances: what each kind of account holds, from figures: one batch, no posting."""
 
 from consulta.aggregates import figures
-from consulta.aggregates.contributions import BALANCE, BOOK
+from consulta.aggregates.catalog import BALANCE, BOOK
 from consulta.core.fields import Amount
 from consulta.core.identity import Principal
 from consulta.core.time import from_text, now

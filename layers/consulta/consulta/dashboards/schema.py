@@ -7,8 +7,8 @@ from pydantic import Field
 
 from consulta.core.fields import Amount
 from consulta.core.http import ApiModel
-from consulta.people.schema.experts import SetupOut
-from consulta.people.schema.me import PracticeName
+from consulta.people.schema.fields import PracticeName
+from consulta.people.schema.setup import SetupOut
 from consulta.scheduling.schema.appointments import Appointment, Ref
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from datetime import date, timedelta
 from typing import NamedTuple
 
-from consulta.aggregates.contributions import BALANCE
+from consulta.aggregates.catalog import BALANCE
 from consulta.aggregates.figures import Figures
 from consulta.core.fields import Amount
 from consulta.core.http import ApiModel

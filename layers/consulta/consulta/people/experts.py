@@ -14,9 +14,8 @@ from consulta.people.schema.experts import (
     ExpertOut,
     ExpertPage,
     ExpertPatch,
-    SetupOut,
-    SetupStepOut,
 )
+from consulta.people.schema.setup import SetupOut, SetupStepOut
 from consulta.people.setup import setup_of
 
 _MANAGERS = frozenset({Role.OWNER, Role.ADMIN})

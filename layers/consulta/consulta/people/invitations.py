@@ -28,6 +28,7 @@ from consulta.people import accounts, members, memberships, owners, practices, r
 from consulta.people.contact import fold_email
 from consulta.people.records import INVITATION, PATIENT, InvitationItem, MemberItem
 from consulta.people.schema.experts import ExpertIn
+from consulta.people.schema.fields import PracticeName
 from consulta.people.schema.invitations import (
     AcceptedOut,
     AcceptIn,
@@ -36,7 +37,6 @@ from consulta.people.schema.invitations import (
     InvitationOut,
     InvitationPage,
 )
-from consulta.people.schema.me import PracticeName
 
 LIFETIME = timedelta(days=7)
 # The lookup of a token that nobody used goes by the table's TTL, later than any clock's doubt.

@@ -13,7 +13,8 @@ from consulta.core.keys import Tenant
 from consulta.core.permissions import Role
 from consulta.people import accounts, me, members, memberships, patients, practices, writes
 from consulta.people.records import PATIENT, PracticeItem
-from consulta.people.schema.me import JoinIn, MembershipOut, PracticeName
+from consulta.people.schema.fields import PracticeName
+from consulta.people.schema.me import JoinIn, MembershipOut
 from consulta.people.schema.patients import PatientIn
 
 _KNOWN = "This practice has this phone number or email address already: ask it to let you in"

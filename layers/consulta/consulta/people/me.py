@@ -7,7 +7,8 @@ from consulta.core.keys import Key, Tenant
 from consulta.core.permissions import GRANTS, Role
 from consulta.people import accounts
 from consulta.people.records import MEMBER, PRACTICE, MemberItem, PracticeItem
-from consulta.people.schema.me import MembershipOut, MeOut, PracticeName
+from consulta.people.schema.fields import PracticeName
+from consulta.people.schema.me import MembershipOut, MeOut
 
 
 def me(account: Account, practice_header: str | None) -> MeOut:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from consulta.aggregates.contributions import EXPERTS, PATIENTS, SERVICES
+from consulta.aggregates.catalog import EXPERTS, PATIENTS, SERVICES
 from consulta.aggregates.figures import Figures
 from consulta.core.identity import Principal
 from consulta.dashboards import ranges

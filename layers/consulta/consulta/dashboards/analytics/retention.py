@@ -3,7 +3,7 @@
 from datetime import date, timedelta
 from functools import partial
 
-from consulta.aggregates.contributions import COHORT, VISITED
+from consulta.aggregates.catalog import COHORT, VISITED
 from consulta.aggregates.figures import Figures
 from consulta.core import table
 from consulta.core.errors import Invalid, NotFound

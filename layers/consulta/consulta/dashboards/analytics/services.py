@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from consulta.aggregates.contributions import SERVICES
+from consulta.aggregates.catalog import SERVICES
 from consulta.aggregates.figures import Figures
 from consulta.core.fields import Amount
 from consulta.core.identity import Principal

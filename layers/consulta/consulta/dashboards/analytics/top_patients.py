@@ -3,7 +3,7 @@
 from collections import Counter
 from functools import partial
 
-from consulta.aggregates.contributions import PATIENTS
+from consulta.aggregates.catalog import PATIENTS
 from consulta.aggregates.figures import Figures
 from consulta.core import table
 from consulta.core.errors import NotFound

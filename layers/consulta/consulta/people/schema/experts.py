@@ -1,6 +1,6 @@
-"""Experts' profiles and their set-up."""
+"""Experts' profiles."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
@@ -61,21 +61,3 @@ class ProfileView(ApiModel):
         ]
         | None
     ) = None
-
-
-class SetupStepOut(ApiModel):
-    """One step of an expert's set-up, and where it is done."""
-
-    name: Literal["profile", "availability", "services", "identity", "payments", "calendar"]
-    done: bool
-    required: bool
-    href: str
-
-
-class SetupOut(ApiModel):
-    """How far an expert's set-up is."""
-
-    done: int
-    total: int
-    steps: list[SetupStepOut]
-    can_publish: bool

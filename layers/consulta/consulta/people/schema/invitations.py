@@ -11,8 +11,7 @@ from consulta.core.permissions import Role
 from consulta.people.contact import Email
 from consulta.people.passwords import NewPassword
 from consulta.people.schema.experts import ExpertIn
-from consulta.people.schema.fields import Version
-from consulta.people.schema.me import PracticeName
+from consulta.people.schema.fields import PracticeName, Version
 
 Token = Annotated[
     SecretStr, Field(min_length=1, max_length=128, description="From the link in the mail")

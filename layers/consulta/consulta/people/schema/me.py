@@ -9,7 +9,7 @@ from pydantic import StringConstraints
 from consulta.core.fields import Name
 from consulta.core.http import ApiModel, Id
 from consulta.core.permissions import Role
-from consulta.people.schema.fields import Phone
+from consulta.people.schema.fields import Phone, PracticeName
 
 PracticeHeader = Annotated[str | None, Header(alias="Consulta-Practice", max_length=40)]
 
@@ -24,13 +24,6 @@ CodeHeader = Annotated[
         "body with DELETE",
     ),
 ]
-
-
-class PracticeName(ApiModel):
-    """A practice in short."""
-
-    id: Id
-    name: str
 
 
 class MembershipOut(ApiModel):

@@ -1,0 +1,45 @@
+"""Whom a dashboard is about, and its days and months on the practice's calendar. Pure."""
+
+from calendar import monthrange
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from consulta.core.keys import Tenant
+from consulta.core.time import local_day
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whose dashboard it is: figures of (``kind``, ``id``), and the list of their appointments."""
+
+    tenant: Tenant
+    kind: str
+    id: str
+    zone: str
+    now: datetime
+    sees_patients: bool
+
+    @property
+    def today(self) -> date:
+        """The practice's calendar day."""
+        return local_day(self.now, self.zone)
+
+    @property
+    def monday(self) -> date:
+        """The day on which this ISO week began."""
+        return self.today - timedelta(days=self.today.weekday())
+
+    def month(self, offset: int = 0) -> date:
+        """The first day of this month, or of the one ``offset`` months away."""
+        number = self.today.year * 12 + self.today.month - 1 + offset
+        return date(number // 12, number % 12 + 1, 1)
+
+    @property
+    def last_of_month(self) -> date:
+        """The last day of this month."""
+        return self.today.replace(day=monthrange(self.today.year, self.today.month)[1])
+
+    def midnight_after(self, day: date) -> datetime:
+        """The instant at which ``day`` ends on the practice's clocks."""
+        return datetime.combine(day + timedelta(days=1), time(), ZoneInfo(self.zone))
