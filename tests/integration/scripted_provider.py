@@ -75,6 +75,7 @@ class ScriptedProvider:
                 account=str(payment.provider_account),
                 practice=payment.tenant.practice,
                 payment=payment.item_id,
+                operation=operation.id,
                 client_secret=f"{provider_id}_secret",
                 commission=None,
             )

@@ -312,6 +312,39 @@ def test_a_rejected_card_is_followed_by_a_new_submission(practice: Practice) -> 
     assert practice.payment(first.id).captured == PRICE
 
 
+@pytest.mark.parametrize("lost", ["before", "after"])
+def test_a_new_submission_whose_answer_is_lost_is_gone_on_with(
+    practice: Practice, lost: str
+) -> None:
+    appointment = practice.hold()
+    first = practice.start(appointment, "mercadopago", token="tok_rejected")
+    practice.mercadopago.faults["start", lost] = ProviderFailed()
+    with pytest.raises(ProviderFailed):
+        practice.start(appointment, "mercadopago")
+    second = practice.start(appointment, "mercadopago")
+    assert (second.id, second.status) == (first.id, DisplayedStatus.SUCCEEDED)
+    assert second.provider_id != first.provider_id
+    keys = [key for name, key in practice.mercadopago.calls if name == "start"]
+    assert len(set(keys)) == 2
+    assert practice.appointment(appointment).status == Status.CONFIRMED
+
+
+@pytest.mark.parametrize("lost", ["before", "after"])
+def test_a_third_card_waits_for_what_became_of_the_second(practice: Practice, lost: str) -> None:
+    appointment = practice.hold()
+    practice.start(appointment, "mercadopago", token="tok_rejected")
+    practice.mercadopago.faults["start", lost] = ProviderFailed()
+    with pytest.raises(ProviderFailed):
+        practice.start(appointment, "mercadopago")
+    if lost == "before":
+        with pytest.raises(Conflict):
+            practice.start(appointment, "mercadopago", token="tok_third")
+        practice.clock.forward(minutes=2)
+    third = practice.start(appointment, "mercadopago", token="tok_third")
+    assert third.status is DisplayedStatus.SUCCEEDED
+    assert len(practice.mercadopago.payments) == 2
+
+
 def test_the_open_payment_is_used_again(practice: Practice) -> None:
     appointment = practice.hold()
     first, second = practice.start(appointment), practice.start(appointment)

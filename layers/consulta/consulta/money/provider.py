@@ -122,13 +122,14 @@ class ProviderRefund:
 class ProviderPayment:
     """A payment as the provider has it now, read with our own credentials.
 
-    ``practice`` and ``payment`` are the metadata that we gave it; ``account`` is the connected
-    account that receives. ``fee``, ``commission`` and ``balance_transaction`` are None until the
-    provider has settled (Stripe's asynchronous capture). ``balance_transaction`` is the second half
-    of the posting key. ``capture_before`` is when an authorization ends by itself. ``exchange``
-    instead of ``fee`` where it was settled in another currency, and beside it where only what the
-    payee got of a destination charge was converted. ``release_at`` is when the money is
-    to be released, ``released`` that it is.
+    ``practice`` and ``payment`` are the metadata that we gave it, ``operation`` of which submission
+    it came where a payment may have several; ``account`` is the connected account that receives.
+    ``fee``, ``commission`` and ``balance_transaction`` are None until the provider has settled
+    (Stripe's asynchronous capture). ``balance_transaction`` is the second half of the posting key.
+    ``capture_before`` is when an authorization ends by itself. ``exchange`` instead of ``fee``
+    where it was settled in another currency, and beside it where only what the payee got of a
+    destination charge was converted. ``release_at`` is when the money is to be released,
+    ``released`` that it is.
     """
 
     id: str
@@ -139,6 +140,7 @@ class ProviderPayment:
     account: str
     practice: str
     payment: str
+    operation: str = ""
     method: str = ""
     failure_code: str = ""
     charge: str = ""

@@ -224,6 +224,7 @@ def normalised(raw: dict[str, Any]) -> ProviderPayment:
         account=str(raw["collector_id"]),
         practice=practice,
         payment=payment,
+        operation=(raw.get("metadata") or {}).get("op_id", ""),
         method=raw.get("payment_method_id") or "",
         failure_code=detail if status == "rejected" else "",
         charge=str(raw["id"]),

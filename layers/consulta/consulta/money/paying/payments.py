@@ -319,17 +319,25 @@ def _go_on(by: Principal, payment: PaymentItem, details: PaymentDetails) -> Star
 
 
 def _go_on_directly(by: Principal, payment: PaymentItem, details: PaymentDetails) -> StartedPayment:
+    result = None
+    if payment.provider_id is not None:
+        result = effects.refresh(by.tenant, payment.item_id, by.actor)
+        payment = result.payment
     operation = operations.find(by.tenant, payment.item_id, str(payment.operation_id))
     same = operation is not None and operation.digest == operations.digest(details)
-    if payment.provider_id is not None:
+    if result and not (
+        payment.provider_id == result.reading.id and _is_of_another(payment, result.reading)
+    ):
         if payment.provider == Provider.MERCADOPAGO and payment.failure_code and not same:
             return _resubmitted(by, payment, details)
-        return _answer(by, effects.refresh(by.tenant, payment.item_id, by.actor))
+        return _answer(by, result)
 
     payee, adapter = payee_of(payment), provider_for(payment.provider)
 
     def lookup() -> ProviderPayment | None:
         found = [made for made in adapter.find(payment, payee) if _unclaimed(payment, made)]
+        if same:
+            found = [one for one in found if not _is_of_another(payment, one)]
         return max(found, key=lambda made: made.state is State.SUCCEEDED, default=None)
 
     def send(operation: Operation) -> ProviderPayment:
@@ -344,6 +352,15 @@ def _go_on_directly(by: Principal, payment: PaymentItem, details: PaymentDetails
     if operation is not None and operations.in_flight(operation):
         raise Conflict("A payment is being made at this moment: try again in a minute")
     return _resubmitted(by, payment, details)
+
+
+def _is_of_another(payment: PaymentItem, reading: ProviderPayment) -> bool:
+    """Whether it is a submission's before the last one, and came to nothing.
+
+    What became of the last one, an answer that never came, is not known then.
+    """
+    earlier = reading.operation not in ("", payment.operation_id)
+    return bool(earlier and reading.failure_code)
 
 
 def _unclaimed(payment: PaymentItem, made: ProviderPayment) -> bool:
