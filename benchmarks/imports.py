@@ -1,8 +1,9 @@
 """Cold starts: each function's import time over the floor's.
 
 The floor is what no API function can do without: the resolver with validation and the DynamoDB
-client. Rounds are interleaved and the quickest of each counts, since a machine is never faster than
-it is; the processor's time, since a neighbour's work is in the clock's.
+client. Each round measures a function and the floor one after the other, and the median of the
+rounds' ratios counts: a machine that is shared changes its pace, and does so for both. It is the
+processor's time, since a neighbour's work is in the clock's.
 """
 
 import os
@@ -10,13 +11,13 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from statistics import median
 
 from benchmarks.entry import Entry
 
 ROOT = Path(__file__).resolve().parents[1]
-# More rounds for what is over its bar: a neighbour's noise only ever adds to the quickest, so what
-# is over after all of them is over.
-ROUNDS, MORE_ROUNDS = 4, 20
+# More rounds for what is near its bar, or over it.
+ROUNDS, MORE_ROUNDS, NEAR = 3, 20, 0.9
 # A provider waits for a webhook's answer, and sends it again where it comes too late.
 BARS = {"dashboard": 1.15, "mercadopago_webhook": 1.2, "stripe_webhook": 1.2}
 BAR = 1.5
@@ -64,24 +65,21 @@ def _seconds(code: str, folder: Path | None = None) -> float:
     return float(result.stdout.splitlines()[-1])
 
 
-def ratios(names: Iterable[str], rounds: int = ROUNDS) -> dict[str, float]:
-    """Functions' import times over the floor's; more rounds for those over their bars.
-
-    In a few rounds the floor's quickest may have been disturbed, too, and the ratio come out too
-    low: what is near its bar wants more ``rounds`` from the start.
-    """
+def ratios(names: Iterable[str]) -> dict[str, float]:
+    """Functions' import times over the floor's; from more rounds for those near their bars."""
     _install_layer()
-    folders = {name: ROOT / "functions" / name for name in names}
-    best: dict[str, float] = {}
-    for number in range(rounds + MORE_ROUNDS):
-        over = [n for n in folders if n not in best or best[n] / best["floor"] > bar_of(n)]
-        wanted = list(folders) if number < rounds else over
-        if not wanted:
-            break
-        measured = {"floor": _seconds(FLOOR)}
-        measured |= {name: _seconds(FUNCTION, folders[name]) for name in wanted}
-        best |= {name: min(took, best.get(name, took)) for name, took in measured.items()}
-    return {name: best[name] / best["floor"] for name in folders}
+    found = {}
+    for name in names:
+        rates = _rates(name, ROUNDS)
+        if median(rates) > NEAR * bar_of(name):
+            rates += _rates(name, MORE_ROUNDS)
+        found[name] = median(rates)
+    return found
+
+
+def _rates(name: str, rounds: int) -> list[float]:
+    folder = ROOT / "functions" / name
+    return [_seconds(FUNCTION, folder) / _seconds(FLOOR) for _ in range(rounds)]
 
 
 def bar_of(name: str) -> float:

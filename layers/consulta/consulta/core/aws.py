@@ -1,10 +1,12 @@
 """Cached AWS clients, made where they are first used and never on import."""
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.loaders import Loader
 from botocore.model import MapShape, Shape
 from botocore.parsers import JSONParser, ResponseParser, ResponseParserFactory
 from botocore.session import get_session
@@ -43,9 +45,22 @@ class _Parsers(ResponseParserFactory):
         return _ItemParser() if protocol_name == "json" else super().create_parser(protocol_name)
 
 
+class _Models(Loader):
+    """Descriptions of services, of which every folder is taken to have one.
+
+    botocore looks into all of its 900 folders before it loads the one that is asked for.
+    """
+
+    def list_available_services(self, type_name: str) -> list[str]:
+        del type_name
+        folders = [folder for path in self.search_paths if (folder := Path(path)).is_dir()]
+        return sorted({each.name for folder in folders for each in folder.iterdir()})
+
+
 @cache
 def _session() -> boto3.Session:
     session = get_session()
+    session.register_component("data_loader", _Models())
     session.register_component("response_parser_factory", _Parsers())
     return boto3.Session(botocore_session=session)
 
