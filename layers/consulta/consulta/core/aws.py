@@ -1,6 +1,7 @@
 """Cached AWS clients, made where they are first used and never on import."""
 
-from functools import cache
+import os
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,12 @@ class _Models(Loader):
 
     def list_available_services(self, type_name: str) -> list[str]:
         del type_name
-        folders = [folder for path in self.search_paths if (folder := Path(path)).is_dir()]
-        return sorted({each.name for folder in folders for each in folder.iterdir()})
+        return self._folders
+
+    @cached_property
+    def _folders(self) -> list[str]:
+        there = [path for path in self.search_paths if Path(path).is_dir()]
+        return sorted({each.name for path in there for each in os.scandir(path)})
 
 
 @cache

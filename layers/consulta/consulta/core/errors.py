@@ -3,12 +3,10 @@
 ``detail`` and ``errors`` reach the caller as they are: they never carry a patient's data.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class FieldError:
+class FieldError(NamedTuple):
     """What is wrong with one field; ``path`` as the caller wrote it: ``body.lines.0.price``."""
 
     path: str

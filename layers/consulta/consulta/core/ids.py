@@ -1,8 +1,7 @@
 """Prefixed, time-ordered ids: ``appt_01JC3…`` (a ULID behind the entity's prefix)."""
 
+import hashlib
 import re
-
-from ulid import ULID
 
 ID_PATTERN = r"^[a-z]{2,8}_[0-9A-HJKMNP-TV-Z]{26}$"
 _ID = re.compile(ID_PATTERN)
@@ -10,7 +9,17 @@ _ID = re.compile(ID_PATTERN)
 
 def new_id(prefix: str) -> str:
     """A new id. Its random part comes from os.urandom, so a restored snapshot repeats none."""
+    # What only reads makes none: its cold start does without it.
+    from ulid import ULID  # noqa: PLC0415
+
     return f"{prefix}_{ULID()}"
+
+
+def derived(prefix: str, source: str) -> str:
+    """The one id that follows from ``source``, which cannot be had back from it."""
+    from ulid import ULID  # noqa: PLC0415
+
+    return f"{prefix}_{ULID(hashlib.sha256(source.encode()).digest()[:16])}"
 
 
 def related(item_id: str, prefix: str) -> str:

@@ -4,9 +4,8 @@ PynamoDB's own save, query and transactions are not used: its ``save`` drops att
 not know, and its transactions send parts in an order of their own, so that reasons do not match.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from pynamodb.attributes import Attribute, NumberAttribute, UnicodeAttribute
 from pynamodb.models import Model
@@ -15,8 +14,7 @@ from consulta.core.keys import Key, Tenant, parse_item, tenant_of
 from consulta.core.time import from_text, now, to_text
 
 
-@dataclass(frozen=True, slots=True)
-class Actor:
+class Actor(NamedTuple):
     """Who changes something: a person's id, ``key:…``, ``webhook:stripe``, ``schedule``, ``sweep``.
 
     ``origin`` is where a person or key called from, for the audit: address and user agent.

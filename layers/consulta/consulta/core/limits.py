@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -56,8 +56,7 @@ class LimitSettings(settings.Settings):
     counters_table: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """Whose requests are counted together, and how many a minute they may make.
 
     ``name`` is ``person:…`` or ``key:…``, or an address where nobody is signed in. ``member`` is
@@ -106,8 +105,7 @@ def of_address(address: str) -> Caller:
     return Caller(address or "unknown", ANONYMOUS, is_stranger=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(NamedTuple):
     """What a caller is told: the minute's limit, what is left of it, seconds until the next."""
 
     limit: int

@@ -9,8 +9,8 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import (
@@ -119,8 +119,7 @@ def batch_get_raw(
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """One page of raw items and, where there is more, the key to go on from.
 
     ``read`` is how many items it took, with those that the filter kept back.
@@ -205,8 +204,7 @@ class Query:
 # ---------------------------------------------------------------- writing
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     """One part of a transaction. ``label`` names it in :class:`ConditionFailed`."""
 
     kind: str
@@ -215,7 +213,7 @@ class Action:
 
     def named(self, label: str) -> "Action":
         """The same under another label."""
-        return replace(self, label=label)
+        return self._replace(label=label)
 
 
 class ConditionFailed(Exception):

@@ -314,10 +314,10 @@ def max_age(dashboard: Dashboard) -> int:
     Nothing while one is unavailable, and while a change that was asked for is missing.
     """
     parts = [section for _, section in shown(dashboard)]
-    is_poor = any(section.status == "unavailable" for section in parts)
+    is_poor = any(section["status"] == "unavailable" for section in parts)
     if is_poor or dashboard.includes_change is False:
         return 0
-    return min((section.max_age_seconds for section in parts), default=0)
+    return min((section["max_age_seconds"] for section in parts), default=0)
 
 
 __all__ = ["asked_for", "build", "etag", "max_age", "shown"]

@@ -1,7 +1,7 @@
 """What GET /v1/dashboard answers: one shape per kind of caller, each section standing alone."""
 
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict
 
 from pydantic import Field
 
@@ -12,7 +12,7 @@ from consulta.people.schema.setup import SetupOut
 from consulta.scheduling.schema.appointments import Appointment, Ref
 
 
-class Section[T](ApiModel):
+class Section[T](TypedDict):
     """One part of a dashboard.
 
     ``unavailable`` says that this part could not be read in time: the others are good all the same.
@@ -20,6 +20,8 @@ class Section[T](ApiModel):
     list and where there are none yet; ``complete`` is false while older items are still being
     counted in a figure that is new. ``max_age_seconds`` is how long a front end may show it.
     """
+
+    # A dictionary, as a cold start would make a model of each of the dozen kinds of section.
 
     status: Literal["ok", "unavailable"]
     as_of: datetime

@@ -1,16 +1,15 @@
 """Whom a dashboard is about, and its days and months on the practice's calendar. Pure."""
 
 from calendar import monthrange
-from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from consulta.core.keys import Tenant
 from consulta.core.time import local_day
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(NamedTuple):
     """Whose dashboard it is: figures of (``kind``, ``id``), and the list of their appointments."""
 
     tenant: Tenant

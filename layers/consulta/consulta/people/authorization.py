@@ -13,7 +13,7 @@ import hmac
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from consulta.core import keys, table
@@ -148,6 +148,6 @@ def _by_key(text: str) -> _Caller:
     member = joined.resolved(found, mfa=True)
     granted = (member.permissions & frozenset(row["permissions"])) - FORBIDDEN_FOR_KEYS
     context = authorizer_context(
-        row["person"], [replace(member, granted=granted)], operator=False, key=str(key_id)
+        row["person"], [member._replace(granted=granted)], operator=False, key=str(key_id)
     )
     return _Caller(context, expires_at, settled=True)

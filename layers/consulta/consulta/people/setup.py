@@ -1,12 +1,11 @@
 """How far an expert's set-up is: pure, from the expert's item alone (PRODUCT.md D3)."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from consulta.people.records import ExpertItem
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One step. ``href`` is where it is done; what is ``required`` stands before publishing."""
 
     name: str
@@ -15,8 +14,7 @@ class Step:
     href: str
 
 
-@dataclass(frozen=True, slots=True)
-class Setup:
+class Setup(NamedTuple):
     """All steps, in the order in which they are best done."""
 
     steps: tuple[Step, ...]

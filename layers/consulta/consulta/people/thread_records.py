@@ -6,7 +6,6 @@ message knows both counts as they were with it. So whatever is read up to is a s
 many messages there are, and nothing is ever counted again.
 """
 
-import hashlib
 import secrets
 from datetime import datetime
 from enum import StrEnum
@@ -15,6 +14,7 @@ from typing import Any
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from ulid import ULID
 
+from consulta.core import ids
 from consulta.core.item import InstantAttribute, Item, ListedItem
 from consulta.core.keys import Key, Tenant
 from consulta.core.time import to_text
@@ -106,8 +106,7 @@ class MessageItem(Item):
 
 def id_of(patient_id: str, expert_id: str | None) -> str:
     """The id of the one thread between the two; the practice as a whole without an expert."""
-    parts = f"{patient_id}\0{expert_id or _PRACTICE_AS_A_WHOLE}"
-    return f"{_THREAD_PREFIX}_{ULID.from_bytes(hashlib.sha256(parts.encode()).digest()[:16])}"
+    return ids.derived(_THREAD_PREFIX, f"{patient_id}\0{expert_id or _PRACTICE_AS_A_WHOLE}")
 
 
 def next_message_id(last: str) -> str:

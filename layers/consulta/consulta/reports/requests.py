@@ -5,13 +5,12 @@ from datetime import date
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from ulid import ULID
 
 from consulta.core import aws, cursor, settings, table, trail
 from consulta.core.errors import Busy, Forbidden, NotFound
 from consulta.core.idempotency import Idempotent
 from consulta.core.identity import Principal
-from consulta.core.ids import new_id
+from consulta.core.ids import derived, new_id
 from consulta.core.item import Actor
 from consulta.core.keys import Tenant
 from consulta.core.time import now, to_text
@@ -113,10 +112,7 @@ def new_report(
 
 def report_id_for(schedule_id: str, scheduled_at: str) -> str:
     """The same report for the same run of a schedule, however often its message comes."""
-    import hashlib  # noqa: PLC0415  # the worker's only
-
-    digest = hashlib.sha256(f"{schedule_id}|{scheduled_at}".encode()).digest()
-    return f"rep_{ULID(digest[:16])}"
+    return derived("rep", f"{schedule_id}|{scheduled_at}")
 
 
 def send(message: dict[str, Any]) -> None:

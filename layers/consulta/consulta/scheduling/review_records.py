@@ -1,11 +1,10 @@
 """Stored reviews: what a patient thought of a visit."""
 
-import hashlib
 from enum import StrEnum
 
 from pynamodb.attributes import JSONAttribute, NumberAttribute, UnicodeAttribute
-from ulid import ULID
 
+from consulta.core import ids
 from consulta.core.item import InstantAttribute, TrackedItem
 
 REVIEW = "REVIEW"
@@ -50,4 +49,4 @@ def id_of(appointment_id: str) -> str:
     """The id of an appointment's one review. It does not lead back: everybody sees reviews, and
     an appointment's id says when it was booked.
     """
-    return f"{_PREFIX}_{ULID.from_bytes(hashlib.sha256(appointment_id.encode()).digest()[:16])}"
+    return ids.derived(_PREFIX, appointment_id)

@@ -5,7 +5,6 @@ so whoever goes on after a crash does what has no row yet. There are at most 104
 where a series was moved.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -19,9 +18,8 @@ from pynamodb.attributes import (
     NumberAttribute,
     UnicodeAttribute,
 )
-from ulid import ULID
 
-from consulta.core import table
+from consulta.core import ids, table
 from consulta.core.identity import Principal
 from consulta.core.item import TrackedItem
 from consulta.core.keys import Key, Tenant
@@ -140,8 +138,7 @@ def rows_of(tenant: Tenant, series_id: str) -> list[OccurrenceRow]:
 
 def derived_id(prefix: str, *parts: str) -> str:
     """The same id for the same parts: whatever makes it again makes nothing new."""
-    digest = hashlib.sha256("|".join(parts).encode()).digest()
-    return f"{prefix}_{ULID(digest[:16])}"
+    return ids.derived(prefix, "|".join(parts))
 
 
 def to_json(by: Principal) -> dict[str, Any]:

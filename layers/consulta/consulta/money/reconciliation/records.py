@@ -1,10 +1,8 @@
 """Stored items of reconciliation: a run per UTC day, and the differences that runs have seen."""
 
-import hashlib
-
 from pynamodb.attributes import JSONAttribute, NumberAttribute, UnicodeAttribute
-from ulid import ULID
 
+from consulta.core import ids
 from consulta.core.item import InstantAttribute, Item
 from consulta.core.keys import Key, Tenant
 
@@ -87,5 +85,4 @@ def run_key(tenant: Tenant, day: str) -> Key:
 
 def difference_id(scope: str, account: str, key: str, currency: str) -> str:
     """The same for the same difference, on whatever day it is seen."""
-    digest = hashlib.sha256("\0".join((scope, account, key, currency)).encode()).digest()
-    return f"diff_{ULID(digest[:16])}"
+    return ids.derived("diff", "\0".join((scope, account, key, currency)))
