@@ -64,7 +64,7 @@ def _growth(
         dashboard.build(caller, wanted)  # the first opens connections
         capacity.reset()
         found = dashboard.build(caller, wanted)
-        assert all(section.complete for _, section in dashboard.shown(found))
+        assert all(section["complete"] for _, section in dashboard.shown(found))
         _check_total(found, size)
         units[size], calls[size] = capacity.units, capacity.calls
     low, high = min(callers), max(callers)

@@ -356,7 +356,7 @@ def _instants() -> dict[str, datetime]:
 
 def check(rows: dict[str, Rows], found: ExpertDashboard) -> None:
     """Both say the same, in all sections. Raises AssertionError."""
-    shown: dict[str, Any] = {name: part.data for name, part in dashboard.shown(found)}
+    shown: dict[str, Any] = {name: part["data"] for name, part in dashboard.shown(found)}
     today, weeks, stats = shown["today"], shown["weeks"].appointments, shown["stats"]
     theirs = {name: answer[0][0] for name, answer in rows.items() if answer}
     ours = {
