@@ -275,7 +275,7 @@ def _section(name: str, build_data: Builder, reads: Reads) -> dict[str, Any]:
         built = build_data()
         changed = figures.latest(built.rows)
         complete = not built.figures or figures.is_complete(reads.walk, *built.figures)
-        data = built.data.model_dump()
+        data = built.data
     except Exception as error:  # noqa: BLE001  # whatever one section's reads ran into
         failure("a dashboard section is unavailable", error, section=name)
     return {
