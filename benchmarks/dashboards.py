@@ -36,7 +36,7 @@ def sizes() -> list[int]:
 
 def run() -> Iterable[Entry]:
     """dashboards.*: cold start, growth, PostgreSQL, the stream, a backfill."""
-    cold = imports.ratios(["dashboard"])["dashboard"]
+    cold = imports.ratios(["dashboard"], COLD_ROUNDS)["dashboard"]
     yield Entry.at_most("dashboards.cold", cold, "× the floor", imports.bar_of("dashboard"))
     began = time.perf_counter()
     with engine.loading() as export:

@@ -65,12 +65,12 @@ def _seconds(code: str, folder: Path | None = None) -> float:
     return float(result.stdout.splitlines()[-1])
 
 
-def ratios(names: Iterable[str]) -> dict[str, float]:
+def ratios(names: Iterable[str], rounds: int = ROUNDS) -> dict[str, float]:
     """Functions' import times over the floor's; from more rounds for those near their bars."""
     _install_layer()
     found = {}
     for name in names:
-        rates = _rates(name, ROUNDS)
+        rates = _rates(name, rounds)
         if median(rates) > NEAR * bar_of(name):
             rates += _rates(name, MORE_ROUNDS)
         found[name] = median(rates)
