@@ -17,8 +17,8 @@ Stack = dict[str, Any]
 PRICE, CURRENCY = 45000, "MXN"
 # Shorter than an access token's fifteen minutes.
 SIGNED_IN_S = 600
-# A provider that has stored a failure answers with it for a minute, until the next attempt has a key
-# of its own; which may fail in turn.
+# A provider that has stored a failure answers with it for a minute, until the next attempt has a
+# key of its own; which may fail in turn.
 PATIENCE_S = 200
 ALWAYS = [{"from": "00:00", "to": "24:00"}]
 WEEK = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
