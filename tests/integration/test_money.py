@@ -5,7 +5,7 @@ import json
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -327,6 +327,20 @@ def test_a_new_submission_whose_answer_is_lost_is_gone_on_with(
     keys = [key for name, key in practice.mercadopago.calls if name == "start"]
     assert len(set(keys)) == 2
     assert practice.appointment(appointment).status == Status.CONFIRMED
+
+
+def test_a_declined_card_that_is_found_late_is_not_taken_for_the_next(practice: Practice) -> None:
+    appointment = practice.hold()
+    first = practice.start(appointment, "mercadopago", token="tok_rejected")
+    practice.mercadopago.faults["start", "before"] = ProviderFailed()
+    with pytest.raises(ProviderFailed):
+        practice.start(appointment, "mercadopago")
+    # One more of before, of which nobody had heard.
+    known = practice.mercadopago.payments
+    known["pi_late"] = replace(known[str(first.provider_id)], id="pi_late", operation="op_before")
+    second = practice.start(appointment, "mercadopago")
+    assert second.status is DisplayedStatus.SUCCEEDED
+    assert second.provider_id not in (first.provider_id, "pi_late")
 
 
 @pytest.mark.parametrize("lost", ["before", "after"])

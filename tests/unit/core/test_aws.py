@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.exceptions import DataNotFoundError, UnknownServiceError
+from botocore.loaders import JSONFileLoader, Loader
 
 from consulta.core import aws
 
@@ -84,3 +86,25 @@ def test_maps_of_other_services_are_read_by_botocore(client: Any) -> None:
     answering(sqs, {"Attributes": {"VisibilityTimeout": "30", "Policy": None}})
     answer = sqs.get_queue_attributes(QueueUrl="https://queue.example", AttributeNames=["All"])
     assert answer["Attributes"]["VisibilityTimeout"] == "30"
+
+
+def test_a_service_is_found_without_looking_into_every_folder(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = aws._session()._session.get_component("data_loader")
+    assert isinstance(models, aws._Models)
+    services = Loader().list_available_services("service-2")
+    assert set(models.list_available_services("service-2")) >= set(services)
+    asked = []
+    exists = JSONFileLoader.exists
+
+    def noting(self: JSONFileLoader, path: str) -> bool:
+        asked.append(path)
+        return exists(self, path)
+
+    monkeypatch.setattr(JSONFileLoader, "exists", noting)
+    found = aws._Models().load_service_model("dynamodb", "service-2")
+    assert found == client.meta.service_model._service_description
+    assert len(asked) < 20 < len(services)
+    with pytest.raises((UnknownServiceError, DataNotFoundError)):
+        aws.client("no-such-service")

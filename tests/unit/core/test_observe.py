@@ -1,5 +1,6 @@
 """Nothing of a person reaches a log line or Sentry."""
 
+import gc
 import io
 import json
 import sys
@@ -132,3 +133,10 @@ def test_a_failure_reaches_sentry_where_it_is_imported(
     error = caught()
     observe.failure("it failed", error)
     assert captured == [error]
+
+
+def test_what_was_imported_is_left_out_of_collection() -> None:
+    gc.unfreeze()
+    observe.observed(lambda _event, _context: None)
+    assert gc.get_freeze_count() > 0
+    gc.unfreeze()
