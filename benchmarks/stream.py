@@ -10,6 +10,7 @@ import contextlib
 import io
 import logging
 import os
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -25,6 +26,7 @@ from consulta.scheduling.records import Status
 BATCH, BATCHES = 100, 3
 UNITS_BAR = 60
 BACKFILL_S = "60"
+TOLD_EVERY_S = 300
 # Each change with what was before; None is nothing.
 CHANGES = {
     "held": (None, Status.HELD),
@@ -101,14 +103,18 @@ def _backfill(one: Practice) -> Iterator[Entry]:
 
     Its figures are there already, and are counted twice: nobody reads them after this.
     """
-    began = time.perf_counter()
+    began = told = time.perf_counter()
     end = began + float(os.environ.get("BACKFILL_S", BACKFILL_S))
     walked = walk.Walked()
 
     def watch(found: walk.Walked) -> None:
-        nonlocal walked
+        nonlocal walked, told
         walked = found
-        if time.perf_counter() > end:
+        now = time.perf_counter()
+        if now - told > TOLD_EVERY_S:  # a million takes more than an hour
+            told = now
+            print(f"backfill: {found.here} items in {now - began:.0f} s", file=sys.stderr)
+        if now > end:
             raise _TimeIsUp
 
     with contextlib.suppress(_TimeIsUp):

@@ -1,7 +1,8 @@
 """The walk in segments: it goes on after a crash at any page, beside others and other code."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import botocore.client
@@ -25,6 +26,7 @@ from tests.unit.aggregates.images import PRACTICE_ID, TENANT, image, key, record
 MINE = catalog.GENERATION
 STATE = (PRACTICE, PRACTICE_ID, figures.WALK)
 TOTAL = (PRACTICE, PRACTICE_ID, "TOTAL")
+Contribute = Callable[[Any], contributions.Contribution]
 
 
 @pytest.fixture(autouse=True)
@@ -162,39 +164,54 @@ def test_a_fresh_walk_overtakes_the_one_that_is_under_way(faults: Faults) -> Non
     assert verify.verify(TENANT) == []
 
 
+@contextmanager
+def code_of(generation: int, payment: Contribute) -> Iterator[None]:
+    """What is called here is of this deployment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catalog, "GENERATION", generation)
+        patch.setitem(ENTITIES, PAYMENT, payment)
+        yield
+
+
+def newer_walk() -> None:
+    """Code of a deployment meanwhile, from a walk's start to its end."""
+    with code_of(MINE + 1, contributions._payment):
+        walk.walk(TENANT)
+
+
 def test_older_code_neither_walks_nor_marks_what_newer_code_has_walked(
     faults: Faults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(faults.client, *items())
-    newer = MINE + 1
-
-    def deploy() -> None:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(catalog, "GENERATION", newer)
-            walk.walk(TENANT)
-
     # In the middle of the older walk the newer one goes from its start to its end.
     faults.next(
-        "TransactWriteItems", *[Faults.meanwhile(lambda: None)] * 3, Faults.meanwhile(deploy)
+        "TransactWriteItems", *[Faults.meanwhile(lambda: None)] * 3, Faults.meanwhile(newer_walk)
     )
     with pytest.raises((walk.Overtaken, engine.NewerGeneration)):
         walk.walk(TENANT)
-    assert read(STATE)["done"] == newer
+    assert read(STATE)["done"] == MINE + 1
     with pytest.raises(engine.NewerGeneration):
         walk.walk(TENANT)
-    assert read(STATE)["done"] == newer
+    assert read(STATE)["done"] == MINE + 1
 
 
-def test_an_older_walk_at_its_end_leaves_the_newer_mark(faults: Faults) -> None:
+@pytest.mark.parametrize("complete", [False, True])
+def test_an_older_walk_at_its_end_leaves_the_newer_mark(faults: Faults, *, complete: bool) -> None:
     """Its items are all gone by then: no row of newer code is met on the way."""
-
-    def deploy() -> None:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(catalog, "GENERATION", MINE + 1)
-            walk.walk(TENANT)
-
-    faults.next("TransactWriteItems", Faults.meanwhile(deploy))
+    if complete:
+        walk.begin(TENANT)
+    else:
+        # It says that it looks at the rows for the last time, and then that it is done.
+        faults.next("TransactWriteItems", Faults.meanwhile(lambda: None))
+    faults.next("TransactWriteItems", Faults.meanwhile(newer_walk))
     walk.walk(TENANT)
+    assert read(STATE)["done"] == MINE + 1
+
+
+def test_an_older_walk_that_meets_a_newer_mark_gives_way(faults: Faults) -> None:
+    faults.next("TransactWriteItems", Faults.meanwhile(newer_walk))
+    with pytest.raises(engine.NewerGeneration):
+        walk.walk(TENANT)
     assert read(STATE)["done"] == MINE + 1
 
 
@@ -246,6 +263,116 @@ def test_what_older_code_counts_behind_the_walk_is_counted_again(faults: Faults)
     assert verify.verify(TENANT) == []
 
 
+@pytest.fixture
+def repair_queue(environment: pytest.MonkeyPatch, tables: Any) -> str:
+    url = str(aws.client("sqs").create_queue(QueueName="repair")["QueueUrl"])
+    environment.setenv("REPAIR_QUEUE_URL", url)
+    return url
+
+
+def messages(queue: str) -> list[Any]:
+    found = aws.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10)
+    return [{"messageId": m["MessageId"], "body": m["Body"]} for m in found.get("Messages", ())]
+
+
+def by_older_code(*changed: Raw) -> None:
+    """Code of before the deployment processes these items' records."""
+    with code_of(MINE - 1, without_new_figures):
+        assert process([record(n, item) for n, item in enumerate(changed)]) == []
+
+
+def present_code() -> AbstractContextManager[None]:
+    """What older code meets meanwhile."""
+    return code_of(MINE, contributions._payment)
+
+
+def mark_done(generation: int) -> None:
+    where = TENANT.figures(*STATE)
+    table.transact([table.update(where, set_={"done": generation}, table=AGGREGATES)])
+
+
+@pytest.mark.parametrize("done", [0, MINE - 1])
+@pytest.mark.parametrize("payments", [0, 3])
+def test_a_walk_from_start_to_end_while_older_code_is_at_a_new_item(
+    faults: Faults, repair_queue: str, payments: int, done: int
+) -> None:
+    """Older code has read that nobody walks, and writes when all is called complete."""
+    late = image(PAYMENT, "pay_late")
+    put(faults.client, *items(0, payments))
+    if done:
+        mark_done(done)
+
+    def whole_walk() -> None:
+        with present_code():
+            walk.backfill(TENANT)
+        # What the walk reads lags: the item is not in it yet.
+        put(faults.client, late)
+
+    faults.next("TransactWriteItems", Faults.meanwhile(whole_walk))
+    by_older_code(late)
+    assert figures.is_complete(read(STATE))
+    assert read(TOTAL)["payments"] == payments
+    assert repair(messages(repair_queue)) == []
+    assert read(TOTAL)["payments.EUR"] == read(TOTAL)["payments"] == payments + 1
+    assert verify.verify(TENANT) == []
+
+
+@pytest.mark.parametrize("done", [0, MINE - 1])
+def test_older_code_counts_no_new_item_between_the_last_page_and_the_end(
+    faults: Faults, repair_queue: str, done: int
+) -> None:
+    late = image(PAYMENT, "pay_late")
+    if done:
+        mark_done(done)
+    real = walk._Run._finish
+
+    def older_code_first(run: walk._Run) -> None:
+        put(faults.client, late)
+        by_older_code(late)
+        real(run)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(walk._Run, "_finish", older_code_first)
+        walk.backfill(TENANT)
+    assert figures.is_complete(read(STATE))
+    assert repair(messages(repair_queue)) == []
+    assert read(TOTAL)["payments.EUR"] == read(TOTAL)["payments"] == 1
+    assert verify.verify(TENANT) == []
+
+
+def test_a_new_practice_that_older_code_counts_first_is_complete_after_a_walk(
+    faults: Faults,
+) -> None:
+    early = image(PAYMENT, "pay_early")
+    put(faults.client, early)
+    by_older_code(early)
+    walk.begin(TENANT)
+    assert not figures.is_complete(read(STATE))
+    walk.backfill(TENANT)
+    assert figures.is_complete(read(STATE))
+    assert read(TOTAL)["payments.EUR"] == 1
+
+
+def test_a_new_practice_that_newer_code_counts_first_is_none_of_older_codes(
+    faults: Faults, repair_queue: str
+) -> None:
+    first, late = image(PAYMENT, "pay_first"), image(PAYMENT, "pay_late")
+    put(faults.client, first, late)
+
+    def newer_code_first() -> None:
+        with present_code():
+            assert process([record(1, first)]) == []
+
+    # Older code has read that nobody has counted anything.
+    faults.next("TransactWriteItems", Faults.meanwhile(newer_code_first))
+    by_older_code(late)
+    walk.begin(TENANT)
+    assert figures.is_complete(read(STATE))
+    assert repair(messages(repair_queue)) == []
+    assert read(TOTAL)["payments.EUR"] == read(TOTAL)["payments"] == 2
+    assert verify.verify(TENANT) == []
+
+
 def without_new_figures(item: Any) -> contributions.Contribution:
     """What code of before the deployment counts of a payment."""
     found = contributions._payment(item)
@@ -257,23 +384,17 @@ def without_new_figures(item: Any) -> contributions.Contribution:
 
 
 def test_what_older_code_meets_after_a_walk_waits_for_newer_code(
-    faults: Faults, environment: pytest.MonkeyPatch
+    faults: Faults, repair_queue: str
 ) -> None:
-    url = str(aws.client("sqs").create_queue(QueueName="repair")["QueueUrl"])
-    environment.setenv("REPAIR_QUEUE_URL", url)
     put(faults.client, *items(0, 1))
     walk.backfill(TENANT)
     late = image(PAYMENT, "pay_late")
     put(faults.client, late)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(catalog, "GENERATION", MINE - 1)
-        patch.setitem(ENTITIES, PAYMENT, without_new_figures)
-        assert process([record(1, late)]) == []
+    by_older_code(late)
     # Nothing was counted by halves: the figures are called complete, and are that once it is there.
     assert figures.is_complete(read(STATE))
     assert read(TOTAL)["payments"] == 1
-    parked = aws.client("sqs").receive_message(QueueUrl=url)["Messages"]
-    assert repair([{"messageId": "m1", "body": parked[0]["Body"]}]) == []
+    assert repair(messages(repair_queue)) == []
     assert (read(TOTAL)["payments"], read(TOTAL)["payments.EUR"]) == (2, 2)
     assert verify.verify(TENANT) == []
 

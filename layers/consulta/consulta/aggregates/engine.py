@@ -121,8 +121,8 @@ def apply(tenant: Tenant, changes: Iterable[Change], *, deadline_s: float = DEAD
     pending = _newest(changes)
     size, end = ITEMS_MAX, time.monotonic() + deadline_s
     for _ in table.attempts(deadline_s):
-        moves = _moves(tenant, pending)
-        pending, size = _write(tenant, moves, size, end)
+        moves, state = _moves(tenant, pending)
+        pending, size = _write(tenant, moves, _known(tenant, moves, state), size, end)
         if not pending:
             return
 
@@ -156,11 +156,13 @@ class _Move:
         return {self.change.pk, *self.figures, *self.pairs, *counts, *cohorts}
 
 
-def _moves(tenant: Tenant, pending: dict[str, Change]) -> list[_Move]:
-    state, keys = walk_key(tenant), {pk: tenant.contribution(pk) for pk in pending}
-    found = table.batch_get_raw([*keys.values(), state], table=aggregates_table())
+def _moves(tenant: Tenant, pending: dict[str, Change]) -> tuple[list[_Move], dict[str, int]]:
+    """What there is to do, and what generations the practice's walks are of."""
+    walk, keys = walk_key(tenant), {pk: tenant.contribution(pk) for pk in pending}
+    found = table.batch_get_raw([*keys.values(), walk], table=aggregates_table())
     mine = catalog.GENERATION
-    newest = max(number(found.get(state), name) for name in ("done", "gen"))
+    state = {name: number(found.get(walk), name) for name in ("done", "gen", "counted")}
+    newest = max(state.values())
     moves = []
     for pk, change in pending.items():
         was = Remembered.read(found.get(keys[pk]))
@@ -177,7 +179,7 @@ def _moves(tenant: Tenant, pending: dict[str, Change]) -> list[_Move]:
         figures = _differences(new.figures, old.figures)
         pairs, visits = _difference(new.pairs, old.pairs), _difference(new.visits, old.visits)
         moves.append(_Move(change, was, figures, pairs, visits))
-    return moves
+    return moves, state
 
 
 def _differences(
@@ -196,10 +198,9 @@ def _difference[K](new: dict[K, int], old: dict[K, int]) -> dict[K, int]:
 
 
 def _write(
-    tenant: Tenant, moves: Sequence[_Move], size: int, end: float
+    tenant: Tenant, moves: Sequence[_Move], known: "_Known", size: int, end: float
 ) -> tuple[dict[str, Change], int]:
     """One transaction per chunk until ``end``; gives what is to be tried again, in what size."""
-    known = _known(tenant, moves)
     again: dict[str, Change] = {}
     next_size = size
     for chunk in _chunks(moves, size):
@@ -222,21 +223,24 @@ def _write(
                 known.pairs[pair] += delta
             for patient, deltas in merged.visits.items():
                 known.visits[patient] = known.visits[patient].moved(deltas)
+            if _has_new(chunk):
+                known.state["counted"] = known.state["counted"] or catalog.GENERATION
     return again, next_size
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """Counts that are written as they were read plus a change: nobody else's may come between.
+    """What is written as it was read plus a change: nobody else's may come between.
 
-    How many live items join each pair, and each patient's visits by month.
+    How many live items join each pair, each patient's visits by month, and the walks' generations.
     """
 
     pairs: dict[Pair, int]
     visits: dict[str, Visits]
+    state: dict[str, int]
 
 
-def _known(tenant: Tenant, moves: Sequence[_Move]) -> _Known:
+def _known(tenant: Tenant, moves: Sequence[_Move], state: dict[str, int]) -> _Known:
     pairs = {pair: pair_key(tenant, pair) for move in moves for pair in move.pairs}
     patients = {one.patient: visits_key(tenant, one.patient) for m in moves for one in m.visits}
     keys = [*pairs.values(), *patients.values()]
@@ -244,6 +248,7 @@ def _known(tenant: Tenant, moves: Sequence[_Move]) -> _Known:
     return _Known(
         {pair: number(found.get(key), "n") for pair, key in pairs.items()},
         {patient: Visits.read(found.get(key)) for patient, key in patients.items()},
+        state,
     )
 
 
@@ -251,7 +256,8 @@ def _chunks(moves: Sequence[_Move], size: int) -> Iterator[list[_Move]]:
     chunk: list[_Move] = []
     rows: set[object] = set()
     for move in moves:
-        if chunk and (len(chunk) == size or len(rows | move.rows) > table.TRANSACT_MAX):
+        # One part is for the walk's row.
+        if chunk and (len(chunk) == size or len(rows | move.rows) >= table.TRANSACT_MAX):
             yield chunk
             chunk, rows = [], set()
         chunk.append(move)
@@ -309,6 +315,8 @@ def _actions(
 ) -> list[table.Action]:
     name, at = aggregates_table(), to_text(now())
     actions = [_remember(tenant, move, at) for move in chunk]
+    if _has_new(chunk):
+        actions.append(_no_newer_walk(tenant, known.state, at))
     for pair, delta in merged.pairs.items():
         was = known.pairs[pair]
         actions.append(
@@ -344,6 +352,34 @@ def _actions(
         for key, vector in merged.figures.items()
     )
     return actions
+
+
+def _has_new(chunk: Sequence[_Move]) -> bool:
+    """Whether an item among them has no contribution row yet."""
+    return not all(move.was.ord for move in chunk)
+
+
+def _no_newer_walk(tenant: Tenant, state: dict[str, int], at: str) -> table.Action:
+    """That no newer code walks the practice, or has walked it, since its row was read.
+
+    A row of contributions would be found by that walk; for a new item without one, none comes back.
+    Where nobody has walked yet, it is written down which code was the first to count: the beginning
+    of a new practice may be heard of after its first items.
+    """
+    condition = " AND ".join(
+        f"(attribute_not_exists({name}) OR {name} <= :mine)" for name in ("done", "gen")
+    )
+    where, mine, name = walk_key(tenant), {":mine": catalog.GENERATION}, aggregates_table()
+    if state["done"] or state["counted"]:
+        return table.check(where, condition, values=mine, table=name, label="walk")
+    return table.update(
+        where,
+        set_={"counted": catalog.GENERATION, "updated_at": at},
+        condition=f"{condition} AND attribute_not_exists(counted)",
+        values=mine,
+        table=name,
+        label="walk",
+    )
 
 
 def _remember(tenant: Tenant, move: _Move, at: str) -> table.Action:

@@ -12,7 +12,8 @@ complete once all segments of one run have ended (docs/decisions/0020-repair-of-
 
     WALK row of the practice    {"done": generation that is complete, "runs": how many were begun,
                                  while one is under way: "run", "gen", "entities", "before", and
-                                 "stuck": generation whose walk ended with what it could not count}
+                                 "stuck": generation whose walk ended with what it could not count,
+                                 "counted": generation that counted first, where none had walked}
     tenant.walk(<segment>)      {"run", "looked_at", "unreadable", "cursor": JSON; "" at its end}
 """
 
@@ -115,13 +116,16 @@ def backfill(tenant: Tenant, watch: Watch = _unseen, *, workers: int = 1) -> Wal
 def begin(tenant: Tenant) -> None:
     """Nothing of a new practice is older than its figures: they are complete.
 
-    Twice changes nothing. Raises as :func:`consulta.core.table.transact`.
+    Where older code has counted its first items, a walk must come. Twice changes nothing. Raises as
+    :func:`consulta.core.table.transact`.
     """
     values = {"done": catalog.GENERATION, "updated_at": to_text(now())}
+    unwalked = " AND ".join(f"attribute_not_exists({name})" for name in ("done", "stuck", "runs"))
     row = table.update(
         walk_key(tenant),
         set_=values,
-        condition="attribute_not_exists(pk)",
+        condition=f"{unwalked} AND (attribute_not_exists(counted) OR counted >= :mine)",
+        values={":mine": catalog.GENERATION},
         table=aggregates_table(),
         label="walk",
     )
@@ -190,8 +194,9 @@ class _Segment:
 class _Run:
     """One run through a practice, which several processes may walk together.
 
-    Its number is taken when the first place is written down, so that a small practice's walk writes
-    nothing but its end. Of two runs the one with the lower number gives way.
+    Its number is taken when the first place is written down, or before the rows' segments where it
+    makes figures complete: a small practice's rebuild writes nothing but its end. Of two runs the
+    one with the lower number gives way.
     """
 
     tenant: Tenant
@@ -202,7 +207,7 @@ class _Run:
     stop: Event = field(default_factory=Event)
 
     def __post_init__(self) -> None:
-        self.begun = not self.fresh and self._covers(self.found)
+        self.begun = self.keeps = not self.fresh and self._covers(self.found)
         self.number = self.found.run if self.begun else self.found.runs + 1
         self.entities = self.found.entities if self.begun else frozenset(self.wanted)
         names = [entity for entity in ENTITIES if entity in self.entities]
@@ -233,11 +238,16 @@ class _Run:
 
     def go(self, watch: Watch, workers: int) -> Walked:
         """All that is left of it."""
-        for phase in (self.items, self.rows):
-            left = [segment for segment in phase if not segment.ended]
-            each(lambda segment: self._walk(segment, watch), left, workers, self.stop)
+        self._walk_all(self.items, watch, workers)
+        if self.found.done < catalog.GENERATION:
+            self._announce()
+        self._walk_all(self.rows, watch, workers)
         self._finish()
         return self.walked
+
+    def _walk_all(self, phase: list[_Segment], watch: Watch, workers: int) -> None:
+        left = [segment for segment in phase if not segment.ended]
+        each(lambda segment: self._walk(segment, watch), left, workers, self.stop)
 
     def _walk(self, segment: _Segment, watch: Watch) -> None:
         apply_page = self._items_page if segment.name in ENTITIES else self._rows_page
@@ -248,7 +258,7 @@ class _Run:
                 self.walked.here += len(page.items)
                 segment.cursor, segment.ended = page.last_key, page.last_key is None
                 # A practice of single pages is as quickly walked again as its places are written.
-                if self.begun or not segment.ended:
+                if self.keeps or not segment.ended:
                     self._keep(segment)
                 self._sum()
                 watch(self.walked)
@@ -307,6 +317,7 @@ class _Run:
 
     def _keep(self, segment: _Segment) -> None:
         """Write down where a segment has come to; where somebody is ahead, go on from there."""
+        self.keeps = True
         actions = [self._place(segment)] if self.begun else [self._begin(), self._place(segment)]
         try:
             table.transact(actions)
@@ -320,6 +331,14 @@ class _Run:
             segment.read(failed.old)
         else:
             self.begun = True
+
+    def _announce(self) -> None:
+        """Let no older code count a new item from here on: the last look at rows begins."""
+        while not self.begun:
+            if table.written([self._begin()]):
+                self.begun = True
+            else:
+                self._join()
 
     def _begin(self) -> table.Action:
         return table.update(
