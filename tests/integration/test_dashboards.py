@@ -77,6 +77,11 @@ class Desk:
             confirm=sure,
         ).id
 
+    def move(self, zone: str) -> None:
+        context = signed_in("owner", self.world.practice)
+        path = f"/v1/practices/{self.world.practice}"
+        assert call("practices", "PATCH", path, {"zone": zone}, context=context).status == 200
+
     def cancel(self, appointment_id: str) -> None:
         item = table.get(AppointmentItem, self.tenant.item(APPOINTMENT, appointment_id))
         assert item
@@ -390,9 +395,7 @@ def test_around_midnight_a_practice_sees_the_months_on_both_sides(desk: Desk) ->
 
 
 def test_around_midnight_a_practice_sees_what_was_yesterday(desk: Desk) -> None:
-    practice = table.get(PracticeItem, desk.tenant.item(PRACTICE, desk.world.practice))
-    assert practice
-    table.transact([table.change(practice, BY, set_={"zone": "America/Sao_Paulo"})])
+    desk.move("America/Sao_Paulo")
     desk.clock.at = datetime(2027, 5, 1, tzinfo=UTC)
     earlier = desk.book("2027-05-31T20:00")
     # Still May in São Paulo, June in UTC.
@@ -418,13 +421,26 @@ def test_a_practice_that_has_moved_counts_what_is_upcoming_once(
     desk.clock.at = datetime(2027, 3, 1, tzinfo=UTC)
     made = desk.book(start)
     desk.count()
-    practice = table.get(PracticeItem, desk.tenant.item(PRACTICE, desk.world.practice))
-    assert practice
-    table.transact([table.change(practice, BY, set_={"zone": zone})])
+    desk.move(zone)
     for at in moments:
         desk.clock.at = datetime.fromisoformat(at).replace(tzinfo=UTC)
         for who in (("owner", ""), ("expert", desk.expert), ("patient", desk.patient)):
             assert (desk.upcoming(*who), desk.ids("upcoming", *who)) == (1, [made]), (at, who)
+
+
+def test_a_practice_that_has_moved_reads_on_to_what_the_old_clocks_had_stamped(desk: Desk) -> None:
+    """In Los Angeles two in the morning of Lisbon is the evening before, by which it is counted."""
+    desk.clock.at = datetime(2027, 3, 1, tzinfo=UTC)
+    desk.move("America/Los_Angeles")
+    stamped_before = desk.book("2027-04-01T02:00")
+    desk.move("Europe/Lisbon")
+    today = [desk.book(f"2027-03-31T1{hour}:00") for hour in range(4)]
+    tomorrow = desk.book("2027-04-01T01:00")
+    desk.count()
+    desk.clock.at = datetime(2027, 3, 31, 8, tzinfo=UTC)
+    for who in (("owner", ""), ("expert", desk.expert), ("patient", desk.patient)):
+        assert desk.ids("upcoming", *who) == [*today, tomorrow]
+        assert desk.upcoming(*who) == len([*today, tomorrow, stamped_before])
 
 
 def test_a_practices_lists_go_on_into_the_months_that_have_any(desk: Desk, tables: Any) -> None:
@@ -432,9 +448,7 @@ def test_a_practices_lists_go_on_into_the_months_that_have_any(desk: Desk, table
     long_ago = desk.book("2026-07-05T10:00")
     desk.clock.at = datetime(2027, 1, 1, tzinfo=UTC)
     # The last evening of the month in Los Angeles is the next month in UTC.
-    practice = table.get(PracticeItem, desk.tenant.item(PRACTICE, desk.world.practice))
-    assert practice
-    table.transact([table.change(practice, BY, set_={"zone": "America/Los_Angeles"})])
+    desk.move("America/Los_Angeles")
     early = desk.book("2027-01-05T18:00")
     far, later = desk.book("2027-09-01T01:00"), desk.book("2027-12-24T20:00")
     desk.count()

@@ -13,7 +13,7 @@ from consulta.core.keys import Tenant
 from consulta.core.permissions import Role
 from consulta.people import authorization, memberships, tokens
 from consulta.people.authorization import Memory
-from consulta.people.records import EXPERT, PATIENT
+from consulta.people.records import EXPERT, PATIENT, PRACTICE, PracticeItem
 from consulta.people.tokens import Claims
 from tests.integration.letting_in import (
     OPERATOR,
@@ -137,6 +137,20 @@ def test_a_practice_changes_by_version(practice: dict[str, Any], owner: dict[str
     assert change({"currency": "USD"}, 2).status == 422
     read = call("practices", "GET", path, context=owner)
     assert read.body == changed.body
+
+
+def test_a_practice_that_moves_remembers_where_it_was(
+    practice: dict[str, Any], owner: dict[str, str]
+) -> None:
+    path = f"/v1/practices/{practice['id']}"
+    first = practice["zone"]
+    for zone in ("Europe/Madrid", "Europe/Madrid", "America/Lima", first, "America/Lima"):
+        assert call("practices", "PATCH", path, {"zone": zone}, context=owner).status == 200
+    assert call("practices", "PATCH", path, {"name": "New"}, context=owner).status == 200
+    item = table.get(PracticeItem, Tenant(practice["id"]).item(PRACTICE, practice["id"]))
+    assert item
+    assert item.zone == "America/Lima"
+    assert item.former_zones == ["Europe/Madrid", "America/Lima", first]
 
 
 def test_patients_are_not_shown_the_commission(practice: dict[str, Any]) -> None:

@@ -95,9 +95,14 @@ def _build(
     found = _known(head)
     kind = _kind(of[0] if of else "", found)
     names = layout.sections_of(caller, kind, of[0] if of else "", wanted)
-    tenant, zone = caller.tenant, found.practice.zone
+    tenant, practice = caller.tenant, found.practice
     subject = Subject(
-        tenant, *(of or (PRACTICE, tenant.practice)), zone, now(), caller.sees_patients
+        tenant,
+        *(of or (PRACTICE, tenant.practice)),
+        practice.zone,
+        now(),
+        caller.sees_patients,
+        tuple(practice.former_zones),
     )
     reads = Reads(
         subject,

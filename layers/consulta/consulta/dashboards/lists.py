@@ -71,8 +71,8 @@ class Review(NamedTuple):
         )
 
 
-def _near(found: Iterable[AppointmentItem], last: str) -> Counter[str]:
-    return Counter(str(item.status) for item in found if item.local_date <= last)
+def _near(found: Iterable[AppointmentItem], last: date) -> Counter[str]:
+    return Counter(str(item.status) for item in found if item.local_date <= last.isoformat())
 
 
 class Lists:
@@ -93,14 +93,15 @@ class Lists:
         become: so does what is left to count here.
         """
         s = self.subject
-        last = (s.last_of_month if s.kind == PATIENT else s.today).isoformat()
+        last = s.last_of_month if s.kind == PATIENT else s.today
         # A practice's list is by UTC month: this one and the next are mostly enough for a few.
         months = [*utc_months(s.now, s.now.replace(day=15) + timedelta(days=30))]
+        over = s.over_by(last)
         found: list[AppointmentItem] = []
         read = 0
 
         def beyond() -> bool:
-            return bool(found) and found[-1].local_date > last
+            return bool(found) and found[-1].start >= over
 
         for query in self._onward(found, OPEN, months, low=to_text(s.now)):
             size, start = UPCOMING_PAGE, None
@@ -178,8 +179,8 @@ class Lists:
         day, months = timedelta(days=1), set()
         for month, row in self._months().items():
             if any(row[f"status.{status}"] for status in statuses):
-                first = self.subject.midnight_after(month - day)
-                last = self.subject.midnight_after((month + 31 * day).replace(day=1) - day)
+                first = self.subject.begun_by(month - day)
+                last = self.subject.over_by((month + 31 * day).replace(day=1) - day)
                 months |= {*utc_months(first, last - timedelta(microseconds=1))}
         beyond = [one for one in months if (one < min(read) if back else one > max(read))]
         return sorted(beyond, reverse=back)[:MORE_MONTHS]

@@ -18,6 +18,7 @@ class Subject(NamedTuple):
     zone: str
     now: datetime
     sees_patients: bool
+    former_zones: tuple[str, ...] = ()
 
     @property
     def today(self) -> date:
@@ -41,4 +42,16 @@ class Subject(NamedTuple):
 
     def midnight_after(self, day: date) -> datetime:
         """The instant at which ``day`` ends on the practice's clocks."""
-        return datetime.combine(day + timedelta(days=1), time(), ZoneInfo(self.zone))
+        return self._midnights_after(day)[0]
+
+    def over_by(self, day: date) -> datetime:
+        """When no item can be stamped with ``day`` any more, in whatever zone the practice was."""
+        return max(self._midnights_after(day))
+
+    def begun_by(self, day: date) -> datetime:
+        """Before which no item can be stamped with what comes after ``day``, the same way."""
+        return min(self._midnights_after(day))
+
+    def _midnights_after(self, day: date) -> list[datetime]:
+        zones = (self.zone, *self.former_zones)
+        return [datetime.combine(day + timedelta(days=1), time(), ZoneInfo(zone)) for zone in zones]

@@ -142,6 +142,9 @@ def change(
         values["security"] = PracticeItem.security.serialize(settings.model_dump())
     if not values:
         return to_out(practice)
+    if body.zone and body.zone != practice.zone:
+        former = [zone for zone in practice.former_zones if zone != practice.zone]
+        values["former_zones"] = [*former, practice.zone]
     try:
         table.transact([table.change(practice, by.actor, set_=values)])
     except table.ConditionFailed:

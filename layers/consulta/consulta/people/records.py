@@ -24,11 +24,13 @@ class PracticeItem(Item):
     ``security`` is what its owner opened or demands: ``{"mfa_required", "experts_see_all",
     "self_sign_up"}``, each true or false; what is not there is false. ``plan_id`` is the platform's
     plan that it is on, set by operators: its commission follows. ``tax_id`` and ``address`` stand
-    on receipts; empty is not said.
+    on receipts; empty is not said. ``former_zones`` are those whose calendar days are still stamped
+    on items of before it moved.
     """
 
     name = UnicodeAttribute()
     zone = UnicodeAttribute()
+    former_zones: ListAttribute[Any] = ListAttribute(default=list)
     currency = UnicodeAttribute()
     country = UnicodeAttribute()
     commission_bps = NumberAttribute()
