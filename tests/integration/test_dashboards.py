@@ -443,6 +443,24 @@ def test_a_practice_that_has_moved_reads_on_to_what_the_old_clocks_had_stamped(d
         assert desk.upcoming(*who) == len([*today, tomorrow, stamped_before])
 
 
+@pytest.mark.parametrize(
+    ("zone", "start"),
+    # The last evening of September is October in UTC, by which lists are kept; the first morning of
+    # December is November.
+    [("America/Los_Angeles", "2027-10-01T02:00"), ("Asia/Tokyo", "2027-11-30T17:00")],
+)
+def test_a_practice_that_has_moved_looks_into_the_months_of_the_old_clocks(
+    desk: Desk, zone: str, start: str
+) -> None:
+    desk.clock.at = datetime(2027, 1, 1, tzinfo=UTC)
+    desk.move(zone)
+    far = desk.book(start)
+    desk.move("Europe/Lisbon")
+    desk.count()
+    desk.clock.at = NOON
+    assert desk.ids("upcoming") == [far]
+
+
 def test_a_practices_lists_go_on_into_the_months_that_have_any(desk: Desk, tables: Any) -> None:
     desk.clock.at = datetime(2026, 6, 1, tzinfo=UTC)
     long_ago = desk.book("2026-07-05T10:00")
