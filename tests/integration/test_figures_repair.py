@@ -17,6 +17,7 @@ from consulta.aggregates import verify as verification
 from consulta.aggregates.row_repair import Repaired, repair
 from consulta.aggregates.stream import process
 from consulta.aggregates.verify import verify
+from consulta.aggregates.walk_state import NewerGeneration
 from consulta.core import table
 from consulta.core.errors import Busy
 from consulta.core.keys import Key
@@ -238,7 +239,7 @@ def test_what_newer_code_has_counted_is_left_to_it(
     damage(faults.client, TOTAL, "open", 5)
     before = table.get_raw(TOTAL, table=AGGREGATES)
     monkeypatch.setattr(catalog, "GENERATION", catalog.GENERATION - 1)
-    with pytest.raises(engine.NewerGeneration):
+    with pytest.raises(NewerGeneration):
         repair(TENANT)
     assert table.get_raw(TOTAL, table=AGGREGATES) == before
 

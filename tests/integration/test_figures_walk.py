@@ -8,11 +8,20 @@ from typing import Any
 import botocore.client
 import pytest
 
-from consulta.aggregates import catalog, contributions, engine, figures, row_repair, verify, walk
+from consulta.aggregates import (
+    catalog,
+    contributions,
+    figures,
+    row_repair,
+    verify,
+    walk,
+    walk_state,
+)
 from consulta.aggregates.contributions import ENTITIES
 from consulta.aggregates.repair import repair
 from consulta.aggregates.rows import Damaged, Remembered
 from consulta.aggregates.stream import process
+from consulta.aggregates.walk_state import NewerGeneration
 from consulta.core import aws, table
 from consulta.core.table import Raw
 from consulta.money.disputes.records import DISPUTE
@@ -187,10 +196,10 @@ def test_older_code_neither_walks_nor_marks_what_newer_code_has_walked(
     faults.next(
         "TransactWriteItems", *[Faults.meanwhile(lambda: None)] * 3, Faults.meanwhile(newer_walk)
     )
-    with pytest.raises((walk.Overtaken, engine.NewerGeneration)):
+    with pytest.raises((walk.Overtaken, NewerGeneration)):
         walk.walk(TENANT)
     assert read(STATE)["done"] == MINE + 1
-    with pytest.raises(engine.NewerGeneration):
+    with pytest.raises(NewerGeneration):
         walk.walk(TENANT)
     assert read(STATE)["done"] == MINE + 1
 
@@ -199,7 +208,7 @@ def test_older_code_neither_walks_nor_marks_what_newer_code_has_walked(
 def test_an_older_walk_at_its_end_leaves_the_newer_mark(faults: Faults, *, complete: bool) -> None:
     """Its items are all gone by then: no row of newer code is met on the way."""
     if complete:
-        walk.begin(TENANT)
+        walk_state.begin(TENANT)
     else:
         # It says that it looks at the rows for the last time, and then that it is done.
         faults.next("TransactWriteItems", Faults.meanwhile(lambda: None))
@@ -210,7 +219,7 @@ def test_an_older_walk_at_its_end_leaves_the_newer_mark(faults: Faults, *, compl
 
 def test_an_older_walk_that_meets_a_newer_mark_gives_way(faults: Faults) -> None:
     faults.next("TransactWriteItems", Faults.meanwhile(newer_walk))
-    with pytest.raises(engine.NewerGeneration):
+    with pytest.raises(NewerGeneration):
         walk.walk(TENANT)
     assert read(STATE)["done"] == MINE + 1
 
@@ -346,7 +355,7 @@ def test_a_new_practice_that_older_code_counts_first_is_complete_after_a_walk(
     early = image(PAYMENT, "pay_early")
     put(faults.client, early)
     by_older_code(early)
-    walk.begin(TENANT)
+    walk_state.begin(TENANT)
     assert not figures.is_complete(read(STATE))
     walk.backfill(TENANT)
     assert figures.is_complete(read(STATE))
@@ -366,7 +375,7 @@ def test_a_new_practice_that_newer_code_counts_first_is_none_of_older_codes(
     # Older code has read that nobody has counted anything.
     faults.next("TransactWriteItems", Faults.meanwhile(newer_code_first))
     by_older_code(late)
-    walk.begin(TENANT)
+    walk_state.begin(TENANT)
     assert figures.is_complete(read(STATE))
     assert repair(messages(repair_queue)) == []
     assert read(TOTAL)["payments.EUR"] == read(TOTAL)["payments"] == 2

@@ -12,11 +12,11 @@ from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColum
 from rich.table import Table
 
 from consulta.aggregates import row_repair, walk
-from consulta.aggregates.engine import NewerGeneration
 from consulta.aggregates.rows import Damaged
 from consulta.aggregates.verify import Difference
 from consulta.aggregates.verify import verify as verify_practice
 from consulta.aggregates.walk import Walked
+from consulta.aggregates.walk_state import NewerGeneration
 from consulta.core import table
 from consulta.core.errors import Busy
 from consulta.core.keys import Tenant, all_practices, tenant_of

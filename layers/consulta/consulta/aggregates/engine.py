@@ -32,6 +32,7 @@ from consulta.aggregates.rows import (
     pair_key,
     visits_key,
 )
+from consulta.aggregates.walk_state import Generations, NewerGeneration
 from consulta.core import table
 from consulta.core.errors import Busy
 from consulta.core.keys import Tenant
@@ -42,17 +43,6 @@ DEADLINE_S = 20.0
 # How long one transaction is tried again as it is. Other shards of the stream write a practice's
 # totals, too: reading everything again for each conflict made four readers slower than one.
 CONTENDED_S = 1.0
-
-
-class NewerGeneration(RuntimeError):
-    """Newer code has counted item ``pk``, or walks its practice or has walked it.
-
-    Its figures are not for this code to undo, nor to add to: what this code counts is less.
-    """
-
-    def __init__(self, pk: str) -> None:
-        super().__init__("the figures are of a newer generation")
-        self.pk = pk
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +111,8 @@ def apply(tenant: Tenant, changes: Iterable[Change], *, deadline_s: float = DEAD
     pending = _newest(changes)
     size, end = ITEMS_MAX, time.monotonic() + deadline_s
     for _ in table.attempts(deadline_s):
-        moves, state = _moves(tenant, pending)
-        pending, size = _write(tenant, moves, _known(tenant, moves, state), size, end)
+        moves, generations = _moves(tenant, pending)
+        pending, size = _write(tenant, moves, _known(tenant, moves, generations), size, end)
         if not pending:
             return
 
@@ -156,13 +146,12 @@ class _Move:
         return {self.change.pk, *self.figures, *self.pairs, *counts, *cohorts}
 
 
-def _moves(tenant: Tenant, pending: dict[str, Change]) -> tuple[list[_Move], dict[str, int]]:
-    """What there is to do, and what generations the practice's walks are of."""
+def _moves(tenant: Tenant, pending: dict[str, Change]) -> tuple[list[_Move], Generations]:
+    """What there is to do, and whose code has been here."""
     walk, keys = walk_key(tenant), {pk: tenant.contribution(pk) for pk in pending}
     found = table.batch_get_raw([*keys.values(), walk], table=aggregates_table())
     mine = catalog.GENERATION
-    state = {name: number(found.get(walk), name) for name in ("done", "gen", "counted")}
-    newest = max(state.values())
+    generations = Generations.of(found.get(walk))
     moves = []
     for pk, change in pending.items():
         was = Remembered.read(found.get(keys[pk]))
@@ -173,13 +162,13 @@ def _moves(tenant: Tenant, pending: dict[str, Change]) -> tuple[list[_Move], dic
         new, old = change.contribution, was.contribution
         if (was.ord, was.gen) == (change.ord, mine) and new == old:
             continue
-        if newest > mine:
+        if generations.newest > mine:
             # No walk comes back for what this code would count less of than that one did.
             raise NewerGeneration(pk)
         figures = _differences(new.figures, old.figures)
         pairs, visits = _difference(new.pairs, old.pairs), _difference(new.visits, old.visits)
         moves.append(_Move(change, was, figures, pairs, visits))
-    return moves, state
+    return moves, generations
 
 
 def _differences(
@@ -224,7 +213,7 @@ def _write(
             for patient, deltas in merged.visits.items():
                 known.visits[patient] = known.visits[patient].moved(deltas)
             if _has_new(chunk):
-                known.state["counted"] = known.state["counted"] or catalog.GENERATION
+                known.generations.written()
     return again, next_size
 
 
@@ -232,15 +221,15 @@ def _write(
 class _Known:
     """What is written as it was read plus a change: nobody else's may come between.
 
-    How many live items join each pair, each patient's visits by month, and the walks' generations.
+    How many live items join each pair, each patient's visits by month, whose code has been here.
     """
 
     pairs: dict[Pair, int]
     visits: dict[str, Visits]
-    state: dict[str, int]
+    generations: Generations
 
 
-def _known(tenant: Tenant, moves: Sequence[_Move], state: dict[str, int]) -> _Known:
+def _known(tenant: Tenant, moves: Sequence[_Move], generations: Generations) -> _Known:
     pairs = {pair: pair_key(tenant, pair) for move in moves for pair in move.pairs}
     patients = {one.patient: visits_key(tenant, one.patient) for m in moves for one in m.visits}
     keys = [*pairs.values(), *patients.values()]
@@ -248,7 +237,7 @@ def _known(tenant: Tenant, moves: Sequence[_Move], state: dict[str, int]) -> _Kn
     return _Known(
         {pair: number(found.get(key), "n") for pair, key in pairs.items()},
         {patient: Visits.read(found.get(key)) for patient, key in patients.items()},
-        state,
+        generations,
     )
 
 
@@ -316,7 +305,7 @@ def _actions(
     name, at = aggregates_table(), to_text(now())
     actions = [_remember(tenant, move, at) for move in chunk]
     if _has_new(chunk):
-        actions.append(_no_newer_walk(tenant, known.state, at))
+        actions.append(known.generations.none_newer(tenant, at))
     for pair, delta in merged.pairs.items():
         was = known.pairs[pair]
         actions.append(
@@ -357,29 +346,6 @@ def _actions(
 def _has_new(chunk: Sequence[_Move]) -> bool:
     """Whether an item among them has no contribution row yet."""
     return not all(move.was.ord for move in chunk)
-
-
-def _no_newer_walk(tenant: Tenant, state: dict[str, int], at: str) -> table.Action:
-    """That no newer code walks the practice, or has walked it, since its row was read.
-
-    A row of contributions would be found by that walk; for a new item without one, none comes back.
-    Where nobody has walked yet, it is written down which code was the first to count: the beginning
-    of a new practice may be heard of after its first items.
-    """
-    condition = " AND ".join(
-        f"(attribute_not_exists({name}) OR {name} <= :mine)" for name in ("done", "gen")
-    )
-    where, mine, name = walk_key(tenant), {":mine": catalog.GENERATION}, aggregates_table()
-    if state["done"] or state["counted"]:
-        return table.check(where, condition, values=mine, table=name, label="walk")
-    return table.update(
-        where,
-        set_={"counted": catalog.GENERATION, "updated_at": at},
-        condition=f"{condition} AND attribute_not_exists(counted)",
-        values=mine,
-        table=name,
-        label="walk",
-    )
 
 
 def _remember(tenant: Tenant, move: _Move, at: str) -> table.Action:

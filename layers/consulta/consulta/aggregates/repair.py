@@ -12,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from consulta.aggregates import current, engine
 from consulta.aggregates.contributions import contributes
+from consulta.aggregates.walk_state import NewerGeneration
 from consulta.core.errors import Busy
 from consulta.core.keys import Key, Tenant, tenant_of
 from consulta.core.observe import failure
@@ -47,7 +48,7 @@ def repair(records: Sequence[dict[str, Any]]) -> list[str]:
                 raise Busy
             deadline_s = min(engine.DEADLINE_S, left)
             unsettled: Sequence[str] = current.settle(tenant, messages, deadline_s=deadline_s)
-        except (Busy, BotoCoreError, ClientError, engine.NewerGeneration) as error:
+        except (Busy, BotoCoreError, ClientError, NewerGeneration) as error:
             failure("a practice's repairs are to come again", error, practice=tenant.practice)
             unsettled = list(messages)
         failed += [message for pk in unsettled for message in messages[pk]]

@@ -25,13 +25,14 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from consulta.aggregates import catalog, engine
+from consulta.aggregates import catalog
 from consulta.aggregates.catalog import COHORT, AggregateKey, aggregates_table
 from consulta.aggregates.contributions import Pair
 from consulta.aggregates.figures import Figures
 from consulta.aggregates.rows import Visits, number
 from consulta.aggregates.sums import Sums, Target, stored, sums_of, target_key
 from consulta.aggregates.verify import Difference
+from consulta.aggregates.walk_state import NewerGeneration
 from consulta.core import table
 from consulta.core.errors import Busy
 from consulta.core.keys import Tenant
@@ -138,7 +139,7 @@ def _measure(tenant: Tenant, targets: set[Target], repaired: Repaired, workers: 
 def _sums(tenant: Tenant, workers: int) -> Sums:
     sums = sums_of(tenant, workers=workers)
     if sums.newest > catalog.GENERATION:
-        raise engine.NewerGeneration(tenant.prefix)
+        raise NewerGeneration(tenant.prefix)
     return sums
 
 

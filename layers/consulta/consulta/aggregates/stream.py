@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from consulta.aggregates import engine, walk
+from consulta.aggregates import engine, walk_state
 from consulta.aggregates.catalog import BOOK, AggregateKey
 from consulta.aggregates.contributions import Contribution, contributes
 from consulta.aggregates.images import Image, Malformed
 from consulta.aggregates.rows import Damaged
+from consulta.aggregates.walk_state import NewerGeneration
 from consulta.core import aws, settings
 from consulta.core.errors import Busy
 from consulta.core.keys import Key, Tenant, parse_item, tenant_of
@@ -99,7 +100,7 @@ def _begun(tenant: Tenant, number: str, end: float) -> list[str]:
     try:
         if time.monotonic() >= end:
             raise Busy
-        walk.begin(tenant)
+        walk_state.begin(tenant)
     except (Busy, BotoCoreError, ClientError) as error:
         failure("a practice's figures cannot be begun", error, practice=tenant.practice)
         return [number]
@@ -123,7 +124,7 @@ def _apply_part(
         if (left := end - time.monotonic()) <= 0:
             raise Busy
         engine.apply(tenant, [delivery.change for delivery in deliveries], deadline_s=left)
-    except engine.NewerGeneration as newer:
+    except NewerGeneration as newer:
         # A deployment is under way. By the time of the repair the newer code has taken over.
         logger.warning("the figures are of a newer generation", extra={"item": newer.pk})
         parked |= {delivery.record_id: delivery.change.pk for delivery in deliveries}

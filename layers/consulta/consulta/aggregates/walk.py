@@ -10,11 +10,9 @@ of its own that says how far it has come; several may be walked at once. It may 
 stream, twice, or be broken off at any page: the next call goes on there. The practice's figures are
 complete once all segments of one run have ended (docs/decisions/0020-repair-of-figures.md).
 
-    WALK row of the practice    {"done": generation that is complete, "runs": how many were begun,
-                                 while one is under way: "run", "gen", "entities", "before", and
-                                 "stuck": generation whose walk ended with what it could not count,
-                                 "counted": generation that counted first, where none had walked}
-    tenant.walk(<segment>)      {"run", "looked_at", "unreadable", "cursor": JSON; "" at its end}
+    {"run", "looked_at", "unreadable", "cursor": JSON; "" at its end}    row of a segment
+
+The row of the practice itself is in ``walk_state.py``.
 """
 
 import json
@@ -22,12 +20,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from threading import Event, Lock
 
-from consulta.aggregates import catalog, current, engine
+from consulta.aggregates import catalog, current, engine, walk_state
 from consulta.aggregates.catalog import aggregates_table, walk_key
 from consulta.aggregates.contributions import ENTITIES, NOTHING, version_of
 from consulta.aggregates.images import Malformed
 from consulta.aggregates.parallel import each
 from consulta.aggregates.rows import Damaged, Remembered
+from consulta.aggregates.walk_state import WalkState
 from consulta.core import table
 from consulta.core.keys import CONTRIBUTION_SHARDS, Key, Tenant, contribution_partition, parse_item
 from consulta.core.observe import failure
@@ -96,7 +95,7 @@ def walk(
     practice's figures of this generation are complete from then on. Raises Overtaken, and as
     :func:`consulta.aggregates.engine.apply`; after Busy the next call goes on.
     """
-    return _Run(tenant, _state(tenant), ENTITIES, fresh=fresh).go(watch, workers)
+    return _Run(tenant, walk_state.read(tenant), ENTITIES, fresh=fresh).go(watch, workers)
 
 
 def backfill(tenant: Tenant, watch: Watch = _unseen, *, workers: int = 1) -> Walked:
@@ -104,7 +103,7 @@ def backfill(tenant: Tenant, watch: Watch = _unseen, *, workers: int = 1) -> Wal
 
     Nothing is done where all figures are complete. A walk that is under way is gone on with.
     """
-    state = _state(tenant)
+    state = walk_state.read(tenant)
     if state.done >= catalog.GENERATION:
         return Walked()
     entities = [
@@ -113,56 +112,7 @@ def backfill(tenant: Tenant, watch: Watch = _unseen, *, workers: int = 1) -> Wal
     return _Run(tenant, state, entities or ENTITIES).go(watch, workers)
 
 
-def begin(tenant: Tenant) -> None:
-    """Nothing of a new practice is older than its figures: they are complete.
-
-    Where older code has counted its first items, a walk must come. Twice changes nothing. Raises as
-    :func:`consulta.core.table.transact`.
-    """
-    values = {"done": catalog.GENERATION, "updated_at": to_text(now())}
-    unwalked = " AND ".join(f"attribute_not_exists({name})" for name in ("done", "stuck", "runs"))
-    row = table.update(
-        walk_key(tenant),
-        set_=values,
-        condition=f"{unwalked} AND (attribute_not_exists(counted) OR counted >= :mine)",
-        values={":mine": catalog.GENERATION},
-        table=aggregates_table(),
-        label="walk",
-    )
-    table.written([row])
-
-
 # ---------------------------------------------------------------------------- where it has come to
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    """A practice's walk: the last generation that is complete, and the run under way (0: none)."""
-
-    done: int
-    runs: int
-    run: int
-    gen: int
-    entities: frozenset[str]
-    before: int
-
-
-def _state(tenant: Tenant) -> _State:
-    """Raises NewerGeneration where newer code walks or has walked: its figures are not ours."""
-    raw = table.get_raw(walk_key(tenant), table=aggregates_table()) or {}
-    # A walk of generation 2 kept one cursor for all segments, and no run: it begins anew.
-    numbers = {name: int(value["N"]) for name, value in raw.items() if "N" in value}
-    state = _State(
-        done=numbers.get("done", 1),
-        runs=numbers.get("runs", 0),
-        run=numbers.get("run", 0),
-        gen=numbers.get("gen", 0),
-        entities=frozenset(raw.get("entities", {}).get("S", "").split(",")),
-        before=numbers.get("before", 0),
-    )
-    if max(state.done, state.gen) > catalog.GENERATION:
-        raise engine.NewerGeneration(walk_key(tenant).pk)
-    return state
 
 
 def _is_behind(image: Raw, row: Remembered) -> bool:
@@ -200,7 +150,7 @@ class _Run:
     """
 
     tenant: Tenant
-    found: _State
+    found: WalkState
     wanted: Iterable[str]
     fresh: bool = False
     lock: Lock = field(default_factory=Lock)
@@ -232,7 +182,7 @@ class _Run:
     def segments(self) -> list[_Segment]:
         return [*self.items, *self.rows]
 
-    def _covers(self, state: _State) -> bool:
+    def _covers(self, state: WalkState) -> bool:
         mine = state.gen == catalog.GENERATION
         return bool(state.run) and mine and state.entities.issuperset(self.wanted)
 
@@ -364,7 +314,7 @@ class _Run:
 
     def _join(self) -> None:
         """Another has begun at the same time: go on in its run, or leave it all to that one."""
-        self.found = _state(self.tenant)
+        self.found = walk_state.read(self.tenant)
         if not self.found.run:
             # It has ended already: then this one begins after all.
             self.number = self.found.runs + 1
